@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* What the rules say about one event, and how a capture is to be made. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum core_kind {
+	CORE_FULL,
+	CORE_HEAP,
+	CORE_MINI,
+	CORE_STACKS, /* no memory: threads and traces as JSON */
+	CORE_NONE,   /* the record alone */
+};
+
+enum core_compression {
+	COMPRESS_ZSTD,
+	COMPRESS_NONE, /* a sparse file */
+};
+
+enum output_form {
+	OUTPUT_STORE, /* a directory of captures */
+	OUTPUT_FILE,  /* one plain file, named by the user */
+	OUTPUT_STDOUT,
+};
+
+/* WHAT of the command line (DESIGN.md, section 4). Strings are borrowed from the configuration. */
+struct capture_options {
+	enum core_kind kind;
+	enum core_compression compression;
+	enum output_form form;
+	const char *output;  /* DIR or FILE; NULL: the default store */
+	const char *comment; /* may be NULL; the user's own words */
+	bool ignore_core_limit;
+};
+
+struct decision {
+	bool capture;
+	const char *rule;        /* name of the rule that matched, NULL if none did */
+	const char *skip_reason; /* static text, set where a rule matched but must not capture */
+	const struct capture_options *what;
+};
+
+/* "full" ↔ CORE_FULL …: one table for flags, events and messages. -EINVAL for an unknown name. */
+const char *core_kind_name(enum core_kind kind);
+int core_kind_parse(const char *name);
+const char *core_compression_name(enum core_compression c);
+int core_compression_parse(const char *name);
