@@ -43,8 +43,8 @@ $(BUILD)/user/probe/%.o: | $(SKELETON)
 
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -g -O2 -mcpu=v3 -Wall -Wextra -Werror \
-		-Ivmlinux/$(ARCH) -Ibpf -MMD -MP -c -o $@ $<
+	$(CLANG) -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -g -O2 -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Werror \
+		-Ivmlinux/$(ARCH) -Ibpf -idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
 
 # One object of all programs: maps are shared, and user space loads one skeleton.
 $(BUILD)/coretrap.bpf.o: $(BPF_OBJECTS)

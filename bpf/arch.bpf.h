@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What differs between architectures on the kernel side. */
+#ifndef CORETRAP_ARCH_BPF_H
+#define CORETRAP_ARCH_BPF_H
+
+#include "common.bpf.h"
+
+#if defined(__TARGET_ARCH_x86)
+
+#define KERNEL_STACK_SIZE 16384 /* THREAD_SIZE without KASAN */
+#define REGISTER_SP       19    /* index of the stack pointer in struct pt_regs */
+#define RED_ZONE          128   /* bytes below the stack pointer that the ABI lets a leaf function use */
+
+/* Kernels before 5.15 lack bpf_task_pt_regs(): there the user registers are at the top of the kernel stack. */
+static __always_inline struct pt_regs *user_registers(struct task_struct *current)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return (struct pt_regs *)(BPF_CORE_READ(current, stack) + KERNEL_STACK_SIZE) - 1;
+}
+
+static __always_inline void read_trap(struct task_struct *task, __u64 *trap, __u64 *error_code)
+{
+	*trap = BPF_CORE_READ(task, thread.trap_nr);
+	*error_code = BPF_CORE_READ(task, thread.error_code);
+}
+
+#else
+#error "this architecture is not supported yet"
+#endif
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Made by scripts/gen-vmlinux from vmlinux/fields and a kernel's BTF: change the list, not this file. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct cred;
+struct dentry;
+struct file;
+struct mm_struct;
+struct pid;
+struct signal_struct;
+struct task_struct;
+
+struct thread_struct {
+	__u64 trap_nr;
+	__u64 error_code;
+};
+
+struct task_struct {
+	__u32 flags;
+	__s32 pid;
+	__s32 tgid;
+	__s32 exit_code;
+	__u64 self_exec_id;
+	__u64 start_boottime;
+	struct task_struct *group_leader;
+	struct task_struct *real_parent;
+	struct pid *thread_pid;
+	struct signal_struct *signal;
+	struct cred *cred;
+	struct mm_struct *mm;
+	char comm[16];
+	void *stack;
+	struct thread_struct thread;
+};
+
+typedef struct {
+	__s32 counter;
+} atomic_t;
+
+struct rlimit {
+	__u64 rlim_cur;
+	__u64 rlim_max;
+};
+
+struct signal_struct {
+	atomic_t live;
+	__u32 flags;
+	__s32 group_exit_code;
+	struct rlimit rlim[16];
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+typedef struct {
+	__u32 val;
+} kgid_t;
+
+struct cred {
+	kuid_t euid;
+	kgid_t egid;
+};
+
+struct upid {
+	__s32 nr;
+};
+
+struct pid {
+	__u32 level;
+	struct upid numbers[0];
+};
+
+struct mm_struct {
+	struct file *exe_file;
+	__u64 arg_start;
+	__u64 arg_end;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
+};
+
+struct qstr {
+	void *name;
+};
+
+struct dentry {
+	struct qstr d_name;
+};
+
+struct linux_binprm {
+	const char *filename;
+	const char *interp;
+};
+
+union __sifields {
+	struct {
+		__s32 _pid;
+		__u32 _uid;
+	} _kill;
+	struct {
+		void *_addr;
+	} _sigfault;
+};
+
+struct kernel_siginfo {
+	__s32 si_signo;
+	__s32 si_code;
+	union __sifields _sifields;
+};
+
+struct sigaction {
+	void *sa_handler;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct pt_regs {
+	__u64 r15;
+	__u64 r14;
+	__u64 r13;
+	__u64 r12;
+	__u64 bp;
+	__u64 bx;
+	__u64 r11;
+	__u64 r10;
+	__u64 r9;
+	__u64 r8;
+	__u64 ax;
+	__u64 cx;
+	__u64 dx;
+	__u64 si;
+	__u64 di;
+	__u64 orig_ax;
+	__u64 ip;
+	__u16 cs;
+	__u64 flags;
+	__u64 sp;
+	__u16 ss;
+};
+
+#pragma clang attribute pop
