@@ -1,62 +1,152 @@
 # SPDX-License-Identifier: MIT
-# make, make check, make unit, make system, make install DESTDIR= PREFIX=/usr
+# make, make check, make unit, make system, make install DESTDIR= PREFIX=/usr; V=1 shows the commands.
 
 PREFIX  ?= /usr/local
 BUILD   ?= build
 CC      ?= gcc
 CLANG   ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpftool)
+JOBS    ?= $(shell nproc)
 ARCH    := $(shell uname -m)
 BPF_ARCH := $(subst x86_64,x86,$(subst aarch64,arm64,$(ARCH)))
 VERSION := 0.1.0
 
 LIBS    := libbpf libelf libdw zlib libzstd jansson libseccomp libcap
 CFLAGS  ?= -O2 -g
+HARDEN  ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 WARN    := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Werror
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DCORETRAP_VERSION='"$(VERSION)"' $(WARN) -Iuser -Ibpf -I$(BUILD) \
-	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -pthread $(CFLAGS)
+LANGUAGE = -std=gnu11 -D_GNU_SOURCE -DCORETRAP_VERSION='"$(VERSION)"' -Iuser -Ibpf -I$(GENERATED)
+ALL_CFLAGS = $(LANGUAGE) $(WARN) $(HARDEN) -fPIE -pthread $(CFLAGS)
 ALL_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
 LDLIBS  = $(shell pkg-config --libs $(LIBS))
 
+# The sanitized and the fuzzed builds take the skeleton that the plain one made.
+GENERATED ?= $(BUILD)
+
 SOURCES := $(sort $(wildcard user/*.c user/*/*.c))
+HEADERS := $(sort $(wildcard user/*/*.h bpf/*.h))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(filter-out $(BUILD)/user/main.o,$(OBJECTS))
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c))
-BPF_OBJECTS := $(BPF_SOURCES:%.c=$(BUILD)/%.o)
-SKELETON := $(BUILD)/coretrap.skel.h
+BPF_OBJECTS := $(BPF_SOURCES:%.c=$(GENERATED)/%.o)
+SKELETON := $(if $(BPF_SOURCES),$(GENERATED)/coretrap.skel.h)
+UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c))
+UNIT_OBJECTS := $(UNIT_SOURCES:%.c=$(BUILD)/%.o)
+UNIT := $(if $(UNIT_SOURCES),$(BUILD)/tests/unit/run)
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/tests/fuzz/%)
+FUZZ_SECONDS ?= 10
+SCRIPTS := $(wildcard scripts/* tests/run-unit tests/run-fuzz .ci/run)
+
+ifneq ($(V),1)
+QUIET = @printf '  %-7s %s\n' "$(1)" "$(2)";
+Q := @
+endif
 
 all: $(BUILD)/coretrap
 
 $(BUILD)/coretrap: $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # What the tests link against: everything but main().
 $(BUILD)/libcoretrap.a: $(LIBRARY)
-	rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)rm -f $@
+	$(call QUIET,AR,$@)$(AR) rcs $@ $^
 
-$(BUILD)/%.o: %.c
+# The Makefile is a prerequisite because it holds the flags.
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call QUIET,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/user/probe/%.o: | $(SKELETON)
+$(UNIT_OBJECTS): | $(SKELETON)
 
-$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+$(GENERATED)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
 	@mkdir -p $(@D)
-	$(CLANG) -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -g -O2 -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Werror \
-		-Ivmlinux/$(ARCH) -Ibpf -idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
+	$(call QUIET,BPF,$<)$(CLANG) -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -g -O2 -mcpu=v3 \
+		-Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Werror -Ivmlinux/$(ARCH) -Ibpf \
+		-idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
 
 # One object of all programs: maps are shared, and user space loads one skeleton.
-$(BUILD)/coretrap.bpf.o: $(BPF_OBJECTS)
-	$(BPFTOOL) gen object $@ $^
+$(GENERATED)/coretrap.bpf.o: $(BPF_OBJECTS)
+	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
 
-$(SKELETON): $(BUILD)/coretrap.bpf.o
-	$(BPFTOOL) gen skeleton $< name coretrap_bpf > $@.new
-	mv $@.new $@
+$(GENERATED)/coretrap.skel.h: $(GENERATED)/coretrap.bpf.o
+	$(call QUIET,SKEL,$@)$(BPFTOOL) gen skeleton $< name coretrap_bpf > $@.new
+	$(Q)mv $@.new $@
+
+install: all
+	install -D -m 0755 $(BUILD)/coretrap $(DESTDIR)$(PREFIX)/bin/coretrap
+	install -D -m 0644 docs/coretrap.1 $(DESTDIR)$(PREFIX)/share/man/man1/coretrap.1
+
+# Static checks. clang-tidy looks again only at what has changed since it was last content.
+check: check-format check-tidy check-cppcheck check-includes check-style
+
+check-format:
+	$(call QUIET,FORMAT,sources)clang-format --dry-run -Werror \
+		$(SOURCES) $(HEADERS) $(BPF_SOURCES) $(wildcard tests/*/*.[ch])
+
+# A changed header concerns every file.
+TIDY = $(if $(filter-out %.c,$?),$(SOURCES),$?)
+
+check-tidy: $(BUILD)/tidy.ok
+
+$(BUILD)/tidy.ok: $(SOURCES) $(HEADERS) .clang-tidy | $(SKELETON)
+	@mkdir -p $(@D)
+	$(call QUIET,TIDY,$(words $(TIDY)) files)printf '%s\n' $(TIDY) | xargs -P $(JOBS) -I{} \
+		clang-tidy --quiet {} -- $(LANGUAGE)
+	$(Q)touch $@
+
+check-cppcheck:
+	@mkdir -p $(BUILD)/cppcheck
+	$(call QUIET,CPPCHK,user)cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --error-exitcode=1 -j$(JOBS) --cppcheck-build-dir=$(BUILD)/cppcheck -Iuser -Ibpf user
+
+check-includes:
+	$(call QUIET,INCLUDE,user)scripts/check-includes
+
+check-style:
+	$(call QUIET,STYLE,sources)scripts/check-style
+
+# Unit tests: one Criterion program, so that one line sums them up.
+unit: $(UNIT)
+	$(Q)tests/run-unit $(UNIT)
+
+$(BUILD)/tests/unit/run: $(UNIT_OBJECTS) $(BUILD)/libcoretrap.a
+	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcriterion $(LDLIBS)
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# FORTIFY_SOURCE would hide from the sanitizer what it checks itself.
+unit-asan: $(SKELETON)
+	$(Q)$(MAKE) --no-print-directory unit BUILD=$(BUILD)/asan GENERATED=$(GENERATED) HARDEN= \
+		CFLAGS="-O1 -g $(SANITIZE)"
+
+fuzz: $(SKELETON)
+	$(Q)$(MAKE) --no-print-directory fuzz-run BUILD=$(BUILD)/fuzz GENERATED=$(GENERATED) HARDEN= \
+		CC=$(CLANG) CFLAGS="-O1 -g -fsanitize=fuzzer-no-link $(SANITIZE)"
+
+fuzz-run: $(FUZZERS)
+	$(Q)tests/run-fuzz $(FUZZ_SECONDS) $(JOBS) $(FUZZERS)
+
+$(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libcoretrap.a
+	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+targets:
+	$(Q)$(MAKE) --no-print-directory -C tests/targets BUILD=$(abspath $(BUILD))/targets
+
+system: all targets
+	$(Q)BUILD=$(abspath $(BUILD)) tests/system/run
+
+# The same system tests under the oldest kernel supported and the distribution's current one.
+vm: all targets
+	$(Q)scripts/vm-test 5.10 6.12
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean
+.PHONY: all install check check-format check-tidy check-cppcheck check-includes check-style unit unit-asan fuzz \
+	fuzz-run targets system vm clean
 .DELETE_ON_ERROR:
--include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d)
+.SECONDARY: $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
+-include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(FUZZ_SOURCES:%.c=$(BUILD)/%.d)
