@@ -133,10 +133,10 @@ $(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libcoretrap.a
 	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 targets:
-	$(Q)$(MAKE) --no-print-directory -C tests/targets BUILD=$(abspath $(BUILD))/targets
+	$(Q)$(MAKE) --no-print-directory -C tests/targets OUT=$(abspath $(BUILD))/tests/targets
 
 system: all targets
-	$(Q)BUILD=$(abspath $(BUILD)) tests/system/run
+	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap CORETRAP_TARGETS=$(abspath $(BUILD))/tests/targets tests/system/run
 
 # The same system tests under the oldest kernel supported and the distribution's current one.
 vm: all targets
