@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+#include "probe/probe.h"
+
+#include <abi.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coretrap.skel.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "probe/decode.h"
+
+#define LINKS_MAX 16
+
+struct probe {
+	struct coretrap_bpf *skeleton;
+	struct bpf_link *links[LINKS_MAX];
+	size_t link_count;
+	struct ring_buffer *rings;
+	struct event *next; /* what the last consume left for probe_next() */
+	uint64_t undecodable;
+	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
+};
+
+static const char *const loss_reasons[CT_LOSS_MAX] = {
+	[CT_LOSS_DEATH_RING_FULL] = "death-ring-full",
+	[CT_LOSS_EVENT_RING_FULL] = "event-ring-full",
+	[CT_LOSS_RATE_LIMITED] = "first-chance-rate",
+	[CT_LOSS_DEATH_TABLE_FULL] = "death-table-full",
+	[CT_LOSS_MARK_TABLE_FULL] = "mark-table-full",
+};
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char line[1024];
+
+	if (log_get_level() < (level == LIBBPF_DEBUG ? LOG_LEVEL_DEBUG + 1 : LOG_LEVEL_DEBUG))
+		return 0;
+	vsnprintf(line, sizeof(line), format, args);
+	line[strcspn(line, "\n")] = '\0';
+	log_debug("libbpf=\"%s\"", line);
+	return 0;
+}
+
+/* Whether the kernel's tracepoint NAME takes a pointer as its first argument; -ENOENT if there is none of that name. */
+static int first_argument_is_pointer(const struct btf *btf, const char *name)
+{
+	char typedef_name[64];
+	const struct btf_type *t;
+	int id;
+
+	snprintf(typedef_name, sizeof(typedef_name), "btf_trace_%s", name);
+	id = btf__find_by_name_kind(btf, typedef_name, BTF_KIND_TYPEDEF);
+	if (id < 0)
+		return -ENOENT;
+	t = btf__type_by_id(btf, btf__type_by_id(btf, (__u32)id)->type); /* typedef → pointer */
+	t = btf__type_by_id(btf, t->type);                               /* → prototype */
+	if (!btf_is_func_proto(t) || btf_vlen(t) < 2)
+		return -ENOENT;
+	/* Parameter 0 is the tracepoint's private data. */
+	return btf_is_ptr(btf__type_by_id(btf, btf_params(t)[1].type));
+}
+
+static int choose_programs(struct coretrap_bpf *s, const struct probe_options *options)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int pointer;
+
+	if (!btf)
+		return -errno;
+	pointer = first_argument_is_pointer(btf, "mark_victim");
+	btf__free(btf);
+	bpf_program__set_autoload(s->progs.signal_deliver, true);
+	bpf_program__set_autoload(s->progs.signal_generate, true);
+	bpf_program__set_autoload(s->progs.process_fork, true);
+	bpf_program__set_autoload(s->progs.process_exec, true);
+	bpf_program__set_autoload(s->progs.process_exit, true);
+	bpf_program__set_autoload(s->progs.process_free, true);
+	bpf_program__set_autoload(s->progs.process_rename, options->report_exec);
+	if (pointer >= 0)
+		bpf_program__set_autoload(pointer ? s->progs.oom_victim_task : s->progs.oom_victim_pid, true);
+	return 0;
+}
+
+static int attach_programs(struct probe *p)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, p->skeleton->obj) {
+		struct bpf_link *link;
+
+		if (!bpf_program__autoload(program))
+			continue;
+		link = p->link_count < LINKS_MAX ? bpf_program__attach(program) : NULL;
+		if (!link) {
+			int r = p->link_count < LINKS_MAX ? -errno : -E2BIG;
+
+			log_debug("event=attach program=%s errno=%d", bpf_program__name(program), -r);
+			return r;
+		}
+		p->links[p->link_count++] = link;
+	}
+	return 0;
+}
+
+/* Keeps one event and stops the consume, so that probe_next() hands out one at a time. */
+static int take_record(void *arg, void *record, size_t size)
+{
+	struct probe *p = arg;
+	int64_t offset = (int64_t)(clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME));
+
+	if (decode_record(record, size, offset, &p->next) < 0) {
+		p->undecodable++;
+		return 0;
+	}
+	return -EINTR;
+}
+
+static int open_rings(struct probe *p)
+{
+	p->rings = ring_buffer__new(bpf_map__fd(p->skeleton->maps.deaths), take_record, p, NULL);
+	if (!p->rings)
+		return -errno;
+	return ring_buffer__add(p->rings, bpf_map__fd(p->skeleton->maps.events), take_record, p);
+}
+
+static void cleanup_probe(struct probe **p)
+{
+	probe_close(*p);
+}
+
+int probe_open(const struct probe_options *options, struct probe **out)
+{
+	__attribute__((cleanup(cleanup_probe))) struct probe *p = calloc(1, sizeof(*p));
+	struct ct_config *config;
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	libbpf_set_print(print_libbpf);
+	p->skeleton = coretrap_bpf__open();
+	if (!p->skeleton)
+		return -errno;
+	config = (struct ct_config *)&p->skeleton->rodata->config;
+	config->first_chance_mask = options->first_chance_mask;
+	config->watch_unmarked = options->watch_unmarked;
+	config->report_exec = options->report_exec;
+	config->first_chance_rate = 100;
+	r = choose_programs(p->skeleton, options);
+	if (r < 0)
+		return r;
+	r = coretrap_bpf__load(p->skeleton);
+	if (r < 0)
+		return r;
+	r = open_rings(p);
+	if (r < 0)
+		return r;
+	r = attach_programs(p);
+	if (r < 0)
+		return r;
+	*out = TAKE_PTR(p);
+	return 0;
+}
+
+void probe_close(struct probe *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->link_count; i++)
+		bpf_link__destroy(p->links[i]);
+	ring_buffer__free(p->rings);
+	coretrap_bpf__destroy(p->skeleton);
+	event_free(p->next);
+	free(p);
+}
+
+int probe_fd(const struct probe *p)
+{
+	return ring_buffer__epoll_fd(p->rings);
+}
+
+int probe_next(struct probe *p, struct event **out)
+{
+	int r = ring_buffer__consume(p->rings);
+
+	if (p->next) {
+		*out = TAKE_PTR(p->next);
+		return 1;
+	}
+	return r < 0 ? r : 0;
+}
+
+int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id, enum probe_verdict verdict)
+{
+	static const __u32 flags[] = {
+		[PROBE_IGNORE] = CT_MARK_INHERIT,
+		[PROBE_WATCH] = CT_MARK_WATCHED | CT_MARK_STICKY,
+		[PROBE_WATCH_TREE] = CT_MARK_WATCHED | CT_MARK_STICKY | CT_MARK_INHERIT,
+		[PROBE_WATCH_IMAGE] = CT_MARK_WATCHED | CT_MARK_INHERIT,
+	};
+	struct ct_mark mark = {
+		.start_ticks = start_ticks,
+		.exec_id = exec_id,
+		.flags = flags[verdict],
+		.tree_root = verdict == PROBE_WATCH_TREE ? (__u32)pid : 0,
+	};
+	__u32 key = (__u32)pid;
+
+	return bpf_map__update_elem(p->skeleton->maps.marks, &key, sizeof(key), &mark, sizeof(mark), BPF_ANY);
+}
+
+int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
+{
+	int cpus = libbpf_num_possible_cpus(), n = 0;
+	_cleanup_free_ __u64 *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
+
+	if (!values)
+		return -ENOMEM;
+	for (__u32 reason = 0; reason < CT_LOSS_MAX; reason++) {
+		uint64_t sum = 0;
+		int r = bpf_map__lookup_elem(p->skeleton->maps.counters, &reason, sizeof(reason), values,
+			(size_t)cpus * sizeof(*values), 0);
+
+		if (r < 0)
+			return r;
+		for (int cpu = 0; cpu < cpus; cpu++)
+			sum += values[cpu];
+		if (sum != p->reported[reason])
+			out[n++] = (struct probe_loss){loss_reasons[reason], sum - p->reported[reason]};
+		p->reported[reason] = sum;
+	}
+	if (p->undecodable != p->reported[CT_LOSS_MAX])
+		out[n++] = (struct probe_loss){"undecodable", p->undecodable - p->reported[CT_LOSS_MAX]};
+	p->reported[CT_LOSS_MAX] = p->undecodable;
+	return n;
+}
