@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+#include "sink/feed.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/json.h"
+#include "lib/text.h"
+
+#define TEXT_SHOWN 200 /* bytes of a name or path on a terminal */
+
+/* Text that a process chose, for a terminal. */
+static void print_hostile(FILE *out, const char *s)
+{
+	_cleanup_free_ char *printable = text_printable(s, strlen(s), TEXT_SHOWN);
+
+	fputs(printable ? printable : "?", out);
+}
+
+static const json_t *at(const json_t *o, const char *a, const char *b)
+{
+	const json_t *inner = json_object_get(o, a);
+
+	return b ? json_object_get(inner, b) : inner;
+}
+
+static void print_clock(FILE *out, const json_t *event)
+{
+	const char *time = json_get_text(event, "time", "");
+
+	if (strlen(time) >= 19)
+		fprintf(out, "%.8s ", time + 11);
+}
+
+static void print_process(FILE *out, const json_t *event)
+{
+	const json_t *process = at(event, "process", NULL);
+
+	print_hostile(out, json_get_text(process, "comm", "?"));
+	fprintf(out, "[%lld]", (long long)json_get_int(process, "pid", 0));
+}
+
+static void print_frame(FILE *out, const json_t *frame)
+{
+	const char *symbol = json_get_text(frame, "symbol", NULL), *module = json_get_text(frame, "module", NULL);
+
+	print_hostile(out, symbol ? symbol : json_get_text(frame, "address", "?"));
+	if (module) {
+		fputs(" (", out);
+		print_hostile(out, module);
+		fputc(')', out);
+	}
+}
+
+static void print_trip(FILE *out, const json_t *event)
+{
+	const json_t *signal = at(event, "trigger", "signal"), *sender = json_object_get(signal, "sender");
+	const json_t *top = json_array_get(at(event, "stack", NULL), 0);
+	const char *text;
+
+	print_process(out, event);
+	fprintf(out, ": %s", json_get_text(signal, "name", json_get_text(at(event, "trigger", NULL), "kind", "?")));
+	text = json_get_text(signal, "code", NULL);
+	if (text)
+		fprintf(out, " %s", text);
+	text = json_get_text(signal, "access", NULL);
+	if (text)
+		fprintf(out, ", %s", text);
+	text = json_get_text(signal, "address", NULL);
+	if (text)
+		fprintf(out, "%s %s", json_object_get(signal, "access") ? "" : ", address", text);
+	if (sender) {
+		fputs(", sent by ", out);
+		print_hostile(out, json_get_text(sender, "comm", "?"));
+		fprintf(out, "[%lld]", (long long)json_get_int(sender, "pid", 0));
+	}
+	if (top) {
+		fputs(", in ", out);
+		print_frame(out, top);
+	}
+	fputc('\n', out);
+}
+
+static void print_capture(const struct feed *f, const json_t *event)
+{
+	const json_t *capture = at(event, "capture", NULL), *note;
+	const char *id = json_get_text(capture, "id", NULL);
+	char size[32];
+	size_t i;
+
+	print_process(f->out, event);
+	fprintf(f->out, ": captured %s, %s in %lld ms%s: ", json_get_text(capture, "kind", "?"),
+		text_format_size((uint64_t)json_get_int(capture, "bytes", 0), size, sizeof(size)),
+		(long long)json_get_int(capture, "duration_ms", 0),
+		json_is_false(json_object_get(capture, "complete")) ? ", incomplete" : "");
+	print_hostile(f->out, json_get_text(capture, "path", "?"));
+	fputc('\n', f->out);
+	json_array_foreach(json_object_get(capture, "notes"), i, note) {
+		fputs("  note: ", f->out);
+		print_hostile(f->out, json_string_value(note) ? json_string_value(note) : "?");
+		fputc('\n', f->out);
+	}
+	if (id && f->store)
+		fprintf(f->out, "  open it with: coretrap debug --store %s %s\n", f->store, id);
+	else if (id)
+		fprintf(f->out, "  open it with: coretrap debug %s\n", id);
+}
+
+static void print_other(FILE *out, const char *kind, const json_t *event)
+{
+	const json_t *exit = at(event, "exit", NULL);
+
+	if (at(event, "process", NULL))
+		print_process(out, event);
+	else
+		fputs("coretrap", out);
+	fprintf(out, ": %s", kind);
+	if (json_object_get(event, "reason")) {
+		fputs(", ", out);
+		print_hostile(out, json_get_text(event, "reason", ""));
+	}
+	if (json_object_get(event, "detail")) {
+		fputs(": ", out);
+		print_hostile(out, json_get_text(event, "detail", ""));
+	}
+	if (json_object_get(event, "count"))
+		fprintf(out, ", %lld lost", (long long)json_get_int(event, "count", 0));
+	if (json_object_get(exit, "signal"))
+		fprintf(out, ", %s", json_get_text(exit, "signal", "?"));
+	else if (exit)
+		fprintf(out, ", status %lld", (long long)json_get_int(exit, "code", 0));
+	fputc('\n', out);
+}
+
+static int write_json(FILE *out, const json_t *event)
+{
+	if (json_dumpf(event, out, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0)
+		return errno ? -errno : -ENOMEM;
+	fputc('\n', out);
+	return 0;
+}
+
+int feed_write(const struct feed *f, const json_t *event)
+{
+	const char *kind = json_get_text(event, "event", "?");
+	int r = 0;
+
+	errno = 0;
+	if (f->json) {
+		r = write_json(f->out, event);
+	} else if (strcmp(kind, "capture") == 0) {
+		print_clock(f->out, event);
+		print_capture(f, event);
+	} else if (!f->quiet || strcmp(kind, "skip") == 0 || strcmp(kind, "loss") == 0) {
+		print_clock(f->out, event);
+		if (strcmp(kind, "trip") == 0)
+			print_trip(f->out, event);
+		else
+			print_other(f->out, kind, event);
+	}
+	if (r == 0 && fflush(f->out) != 0)
+		r = -errno;
+	return r;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* The feed on standard output: JSON lines, or lines for a person. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+struct feed {
+	FILE *out;
+	bool json;
+	bool quiet;      /* lines for a person: only captures and what went wrong */
+	const char *store; /* for the command that opens a capture; NULL: the default store */
+};
+
+/* Writes one event and flushes. -EPIPE and the like when the reader is gone. */
+int feed_write(const struct feed *f, const json_t *event);
