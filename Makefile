@@ -58,7 +58,7 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call QUIET,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/user/probe/%.o: | $(SKELETON)
+$(filter $(BUILD)/user/probe/%,$(OBJECTS)): | $(SKELETON)
 $(UNIT_OBJECTS): | $(SKELETON)
 
 $(GENERATED)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
