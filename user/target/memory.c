@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "target/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+
+/* Documentation/admin-guide/mm/pagemap.rst. Before Linux 6.15, bit 58 reads as zero. */
+#define PAGEMAP_PRESENT (1ULL << 63)
+#define PAGEMAP_SWAPPED (1ULL << 62)
+#define PAGEMAP_FILE	(1ULL << 61)
+#define PAGEMAP_GUARD	(1ULL << 58)
+
+/* Addresses are passed as they are: /proc/PID/mem takes offsets above LLONG_MAX, where [vsyscall]
+ * lies. */
+static ssize_t read_mem(struct memory *m, uint64_t address, void *buf, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = pread(m->memfd, buf, len, (off_t)address);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return n;
+	/* The kernel answers 0 once the address space is gone, EIO for a page it cannot get. */
+	if (n == 0)
+		return -ESRCH;
+	return errno == EIO ? -EFAULT : -errno;
+}
+
+static uint8_t page_state(uint64_t entry)
+{
+	/* A guard marker (MADV_GUARD_INSTALL) looks like a swapped page; there is nothing behind
+	 * it. */
+	if ((entry & PAGEMAP_GUARD) || !(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+		return MEMORY_UNTOUCHED;
+	return (entry & PAGEMAP_FILE) ? MEMORY_FILE : MEMORY_ANONYMOUS;
+}
+
+static int read_pagemap(struct memory *m, uint64_t address, size_t pages, uint8_t *states)
+{
+	uint64_t entries[2048];
+
+	while (pages) {
+		size_t want = pages < ARRAY_SIZE(entries) ? pages : ARRAY_SIZE(entries);
+		off_t offset = (off_t)(address / MEMORY_PAGE * sizeof(entries[0]));
+		ssize_t n = pread(m->pagemapfd, entries, want * sizeof(entries[0]), offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if ((size_t)n < sizeof(entries[0]))
+			return -ESRCH;
+		want = (size_t)n / sizeof(entries[0]);
+		for (size_t i = 0; i < want; i++)
+			*states++ = page_state(entries[i]);
+		address += want * MEMORY_PAGE;
+		pages -= want;
+	}
+	return 0;
+}
+
+int memory_open(int taskfd, struct memory *out)
+{
+	_cleanup_close_ int memfd = openat(taskfd, "mem", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int pagemapfd = -1;
+
+	if (memfd < 0)
+		return -errno;
+	pagemapfd = openat(taskfd, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (pagemapfd < 0)
+		return -errno;
+	*out = (struct memory){
+		.read = read_mem,
+		.pages = read_pagemap,
+		.memfd = TAKE_FD(memfd),
+		.pagemapfd = TAKE_FD(pagemapfd),
+	};
+	return 0;
+}
+
+void memory_close(struct memory *m)
+{
+	/* A zeroed owner, never opened, must not close descriptor 0. */
+	if (!m->read)
+		return;
+	cleanup_close(&m->memfd);
+	cleanup_close(&m->pagemapfd);
+	m->read = NULL;
+}
