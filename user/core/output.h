@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the bytes of a core go: a stream of data and holes into a sparse file, a pipe or zstd
+ * frames. The host's page cache is left as it was: what was written is sent to the disk and
+ * dropped, window by window. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rules/decision.h"
+
+struct output;
+
+/* FD is borrowed, at offset 0. 0 or -errno. */
+int output_open(int fd, enum core_compression compression, struct output **out);
+/* Appends. 0 or -errno; after an error the output is of no use. */
+int output_write(struct output *o, const void *data, size_t len);
+/* Appends LEN zero bytes, at next to no cost in time and space where the form allows it. */
+int output_hole(struct output *o, uint64_t len);
+/* Ends the stream and gives the size of the file, in bytes. */
+int output_finish(struct output *o, uint64_t *size);
+/* NULL-safe; without output_finish() before, the file is left as it is, unfinished. */
+void output_free(struct output **o);
+#define _cleanup_output_ __attribute__((cleanup(output_free)))
+
+/* Bytes that may still be written before the file system has less than KEEP_FREE left: INT64_MAX
+ * where the file has none (a pipe), negative when it is below already. */
+int64_t output_room(int fd, uint64_t keep_free);
