@@ -11,6 +11,11 @@
 #include "target/maps.h"
 #include "target/memory.h"
 
+/* The note with the incident: its description is the JSON text, without a NUL. The type is a number ("CTRP") that no
+ * note of the kernel has, since gdb goes by the type alone where it does not know the owner. */
+#define CORE_NOTE_OWNER    "coretrap"
+#define CORE_NOTE_INCIDENT 0x43545250u
+
 struct core_request {
 	const struct notes *notes;
 	const struct maps *maps; /* read with flags */
