@@ -77,7 +77,7 @@ int who_add_glob(struct who *w, enum who_kind kind, const char *pattern)
 	return 0;
 }
 
-static bool has_globs(const struct who *w)
+bool who_has_globs(const struct who *w)
 {
 	for (size_t k = 0; k < WHO_KINDS; k++)
 		if (w->globs[k].n)
@@ -87,7 +87,7 @@ static bool has_globs(const struct who *w)
 
 bool who_is_empty(const struct who *w)
 {
-	return !w->all && !w->process_count && !w->user_count && !has_globs(w);
+	return !w->all && !w->process_count && !w->user_count && !who_has_globs(w);
 }
 
 bool who_is_pids_only(const struct who *w)

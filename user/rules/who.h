@@ -41,6 +41,8 @@ int who_add_process(struct who *w, pid_t pid);
 int who_add_user(struct who *w, const char *name_or_id);
 int who_add_glob(struct who *w, enum who_kind kind, const char *pattern);
 
+/* Some GLOB was asked for. */
+bool who_has_globs(const struct who *w);
 /* Nothing was asked for. */
 bool who_is_empty(const struct who *w);
 /* Only --pid: no process but those can ever match. */

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/deaths.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "sink/incident.h"
+#include "target/maps.h"
+#include "target/memory.h"
+#include "target/unwind.h"
+
+#define UNWINDERS_MAX     4                     /* at a time: a storm must not take the host's processors */
+#define UNWIND_TIMEOUT_NS (500 * NSEC_PER_MSEC) /* the trip goes out then with what there is */
+#define FRAMES_MAX        64
+#define HANDLER_GRACE_NS  (500 * NSEC_PER_MSEC) /* after the end, for a question still in the socket */
+
+struct death {
+	struct death *next;
+	struct event *event;
+	struct identity identity;
+	json_t *trip;
+	struct unwind *unwind;
+	bool waits_for_unwinder;
+	bool decided;
+	struct decision decision;
+	bool asked, answered;
+	uint64_t conversation;
+	bool ended;
+	uint64_t ended_ns; /* CLOCK_MONOTONIC */
+	int exit_code;
+	bool settled; /* its last event is out; kept until the process ended, against a second record */
+};
+
+struct deaths {
+	struct deaths_context context;
+	int epollfd;
+	struct death *head;
+	size_t unwinders;
+	struct deaths_counts counts;
+};
+
+int deaths_new(const struct deaths_context *context, struct deaths **out)
+{
+	struct deaths *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	d->context = *context;
+	d->epollfd = epoll_create1(EPOLL_CLOEXEC);
+	if (d->epollfd < 0) {
+		int r = -errno;
+
+		free(d);
+		return r;
+	}
+	*out = d;
+	return 0;
+}
+
+static void free_death(struct death *death)
+{
+	unwind_free(death->unwind);
+	event_free(death->event);
+	identity_free(&death->identity);
+	json_decref(death->trip);
+	free(death);
+}
+
+void deaths_free(struct deaths *d)
+{
+	if (!d)
+		return;
+	for (struct death *death = d->head, *next; death; death = next) {
+		next = death->next;
+		free_death(death);
+	}
+	cleanup_close(&d->epollfd);
+	free(d);
+}
+
+int deaths_fd(const struct deaths *d)
+{
+	return d->epollfd;
+}
+
+static struct death *find(const struct deaths *d, pid_t pid, uint64_t start_ticks)
+{
+	for (struct death *death = d->head; death; death = death->next)
+		if (death->event->kind == EVENT_DEATH && death->event->process.pid == pid &&
+			death->event->process.start_ticks == start_ticks)
+			return death;
+	return NULL;
+}
+
+bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks)
+{
+	return find(d, pid, start_ticks) != NULL;
+}
+
+static void say(const struct deaths *d, json_t *event)
+{
+	int r = event ? feed_write(d->context.feed, event) : -ENOMEM;
+
+	if (r < 0)
+		log_error("event=feed errno=%d", -r);
+	json_decref(event);
+}
+
+static void settle(struct deaths *d, struct death *death, const char *reason, const char *detail)
+{
+	json_t *skip = incident_follow(death->trip, "skip", clock_now_ns(CLOCK_REALTIME));
+
+	if (skip && reason)
+		json_put_text(skip, "reason", reason);
+	if (skip && detail)
+		json_put_text(skip, "detail", detail);
+	say(d, skip);
+	death->settled = true;
+}
+
+/* Reasons for which the kernel starts no handler, though the signal dumps core. */
+static const char *kernel_refusal(const struct death *death)
+{
+	const struct event_signal *s = &death->event->signal;
+
+	if (s->not_dumpable)
+		return "not-dumpable";
+	if (s->core_soft == 1)
+		return "core-limit-1"; /* the kernel takes this for a crash of a crash handler */
+	return "no-handler";           /* more at once than core_pipe_limit, or no memory to start one */
+}
+
+static void answer(struct deaths *d, struct death *death)
+{
+	int r = broker_answer(d->context.broker, death->conversation, &death->decision, death->trip,
+		death->decision.capture ? d->context.outputfd : -1);
+
+	death->answered = true;
+	if (r < 0 && death->decision.capture) {
+		d->counts.failed++;
+		rule_give_back(d->context.state);
+		settle(d, death, "handler-unreachable", strerror(-r));
+	}
+}
+
+static void decide(struct deaths *d, struct death *death)
+{
+	struct event *e = death->event;
+
+	death->decision = rule_decide(d->context.rule, d->context.state, e, clock_now_ns(CLOCK_BOOTTIME));
+	death->decided = true;
+	d->counts.tripped++;
+	say(d, json_incref(death->trip));
+	if (death->decision.skip_reason)
+		settle(d, death, death->decision.skip_reason, NULL);
+	else if (!death->decision.capture)
+		death->settled = true; /* kind none: the trip says it all */
+	if (death->asked)
+		answer(d, death);
+}
+
+static void take_stack(struct death *death, json_t *threads)
+{
+	json_t *stack = json_object_get(json_array_get(threads, 0), "stack");
+	char signature[17];
+
+	if (json_array_size(stack) == 0)
+		return;
+	json_object_set(death->trip, "stack", stack);
+	unwind_signature(death->event->signal.number, stack, signature);
+	json_put_text(death->trip, "signature", signature);
+}
+
+/* 0 when an unwinder runs, -errno where there is nothing to unwind (any more). */
+static int start_unwinder(struct deaths *d, struct death *death)
+{
+	const struct event *e = death->event;
+	_cleanup_process_ struct process process = PROCESS_NONE;
+	_cleanup_memory_ struct memory memory = {.memfd = -1, .pagemapfd = -1};
+	_cleanup_maps_ struct maps maps = {};
+	_cleanup_close_ int taskfd = -1;
+	struct epoll_event interest = {.events = EPOLLIN};
+	struct unwind_request request;
+	int r;
+
+	if (!e->signal.has_registers)
+		return -ENODATA;
+	r = process_open(e->process.pid, &process);
+	if (r < 0)
+		return r;
+	if (process.start_ticks != e->process.start_ticks)
+		return -ESRCH;
+	taskfd = process_open_task(&process, e->process.tid);
+	if (taskfd < 0)
+		return taskfd;
+	r = maps_read(taskfd, false, &maps);
+	if (r == 0)
+		r = memory_open(taskfd, &memory);
+	if (r < 0)
+		return r;
+	if (maps.n == 0)
+		return -ESRCH;
+	request = (struct unwind_request){
+		.procfd = process.procfd,
+		.memfd = memory.memfd,
+		.maps = &maps,
+		.threads = &e->signal.registers,
+		.thread_count = 1,
+		.stack_start = e->signal.stack_start,
+		.stack = e->signal.stack,
+		.stack_size = e->signal.stack_size,
+		.max_frames = FRAMES_MAX,
+		.timeout_ns = UNWIND_TIMEOUT_NS,
+	};
+	r = unwind_start(&request, &death->unwind);
+	if (r < 0)
+		return r;
+	interest.data.ptr = death;
+	if (epoll_ctl(d->epollfd, EPOLL_CTL_ADD, unwind_fd(death->unwind), &interest) < 0)
+		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	d->unwinders++;
+	return 0;
+}
+
+static void unwind_or_decide(struct deaths *d, struct death *death)
+{
+	death->waits_for_unwinder = d->unwinders >= UNWINDERS_MAX;
+	if (!death->waits_for_unwinder && start_unwinder(d, death) < 0)
+		decide(d, death);
+}
+
+int deaths_begin(struct deaths *d, struct event *e, struct identity *id)
+{
+	struct death *death = calloc(1, sizeof(*death));
+	struct death **end = &d->head;
+
+	if (!death)
+		return -ENOMEM;
+	death->trip = incident_trip(e, id, d->context.rule->name);
+	if (!death->trip) {
+		free(death);
+		return -ENOMEM;
+	}
+	death->event = e;
+	death->identity = *id;
+	*id = (struct identity){};
+	while (*end)
+		end = &(*end)->next;
+	*end = death;
+	unwind_or_decide(d, death);
+	return 0;
+}
+
+void deaths_asked(struct deaths *d, pid_t pid, uint64_t start_ticks, uint64_t conversation)
+{
+	struct death *death = find(d, pid, start_ticks);
+
+	if (!death)
+		return;
+	death->asked = true;
+	death->conversation = conversation;
+	if (death->decided)
+		answer(d, death);
+}
+
+static struct death *find_conversation(const struct deaths *d, uint64_t conversation)
+{
+	for (struct death *death = d->head; death; death = death->next)
+		if (death->answered && death->conversation == conversation)
+			return death;
+	return NULL;
+}
+
+void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *result)
+{
+	struct death *death = find_conversation(d, conversation);
+	json_t *capture = json_object_get(result, "capture"), *event;
+
+	if (!death || death->settled)
+		return;
+	if (capture) {
+		event = incident_follow(death->trip, "capture", clock_now_ns(CLOCK_REALTIME));
+		if (event)
+			json_object_set(event, "capture", capture);
+		say(d, event);
+		d->counts.captured++;
+		death->settled = true;
+		return;
+	}
+	d->counts.failed++;
+	rule_give_back(d->context.state);
+	settle(d, death, json_get_text(result, "skip", "handler-died"), json_get_text(result, "detail", NULL));
+}
+
+void deaths_ended(struct deaths *d, pid_t pid, uint64_t start_ticks, int exit_code)
+{
+	struct death *death = find(d, pid, start_ticks);
+
+	if (!death || death->ended)
+		return;
+	death->ended = true;
+	death->ended_ns = clock_now_ns(CLOCK_MONOTONIC);
+	death->exit_code = exit_code;
+}
+
+static void progress_one(struct deaths *d, struct death *death, uint64_t now_ns)
+{
+	_cleanup_json_ json_t *threads = NULL;
+	int r;
+
+	if (death->unwind) {
+		r = unwind_read(death->unwind, &threads);
+		if (r == 0)
+			return;
+		if (r > 0)
+			take_stack(death, threads);
+		else
+			log_debug("event=unwind pid=%d errno=%d", death->event->process.pid, -r);
+		unwind_free(TAKE_PTR(death->unwind));
+		d->unwinders--;
+		decide(d, death);
+	} else if (death->waits_for_unwinder) {
+		unwind_or_decide(d, death);
+	}
+	/* A capture was decided, the process is gone, and no handler ever asked: the kernel gave no core. */
+	if (death->decided && !death->settled && !death->asked && death->ended &&
+		now_ns - death->ended_ns > HANDLER_GRACE_NS) {
+		d->counts.failed++;
+		rule_give_back(d->context.state);
+		settle(d, death, kernel_refusal(death), NULL);
+	}
+}
+
+void deaths_progress(struct deaths *d, uint64_t now_ns)
+{
+	for (struct death **at = &d->head; *at;) {
+		struct death *death = *at;
+
+		progress_one(d, death, now_ns);
+		if (death->settled && (death->ended || death->event->kind != EVENT_DEATH)) {
+			*at = death->next;
+			free_death(death);
+		} else {
+			at = &death->next;
+		}
+	}
+}
+
+size_t deaths_pending(const struct deaths *d)
+{
+	size_t n = 0;
+
+	for (const struct death *death = d->head; death; death = death->next)
+		n += !death->settled;
+	return n;
+}
+
+struct deaths_counts deaths_counts(const struct deaths *d)
+{
+	return d->counts;
+}

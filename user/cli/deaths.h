@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Deaths on their way from the kernel's record to the last event that speaks of them.
+ *
+ * Two messages tell of one death, in either order: the record from the ring buffer, and the question of the crash
+ * handler that the kernel started. The record is unwound first, so that the trip names the function; then the rule
+ * decides, the trip goes out, and the handler, if there is one, gets its answer. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capture/broker.h"
+#include "probe/event.h"
+#include "rules/rule.h"
+#include "sink/feed.h"
+#include "target/process.h"
+
+struct deaths_context {
+	const struct rule *rule;
+	struct rule_state *state;
+	const struct feed *feed;
+	struct broker *broker; /* NULL: no handler will ask */
+	int outputfd;          /* the store's directory, a file or standard output; -1: none */
+};
+
+struct deaths;
+
+int deaths_new(const struct deaths_context *context, struct deaths **out);
+void deaths_free(struct deaths *d);
+/* Readable when deaths_progress() has something to do. */
+int deaths_fd(const struct deaths *d);
+
+/* A process that is watched dies, or a handler takes a signal, and the rule waits for that. Event and identity are
+ * taken over. 0 or -errno. */
+int deaths_begin(struct deaths *d, struct event *e, struct identity *id);
+/* Whether that process' death is known already. */
+bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks);
+/* The crash handler of that process asks; the answer follows when the death is decided. */
+void deaths_asked(struct deaths *d, pid_t pid, uint64_t start_ticks, uint64_t conversation);
+/* The handler reports (RESULT borrowed), or with NULL hung up without a word. */
+void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *result);
+/* The last thread has ended. */
+void deaths_ended(struct deaths *d, pid_t pid, uint64_t start_ticks, int exit_code);
+
+/* Moves on what can move. NOW_NS is CLOCK_MONOTONIC. */
+void deaths_progress(struct deaths *d, uint64_t now_ns);
+/* Deaths whose last event is not out yet. */
+size_t deaths_pending(const struct deaths *d);
+
+struct deaths_counts {
+	uint64_t tripped, captured, failed; /* failed: a capture was wanted and came to nothing */
+};
+struct deaths_counts deaths_counts(const struct deaths *d);

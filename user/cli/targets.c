@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/targets.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t start_ticks)
+{
+	for (const struct target *target = t->head; target; target = target->next)
+		if (target->pid == pid && target->start_ticks == start_ticks)
+			return target;
+	return NULL;
+}
+
+int targets_add(struct targets *t, struct identity *id, const struct target **out)
+{
+	struct target *target = calloc(1, sizeof(*target));
+	int r;
+
+	if (!target)
+		return -ENOMEM;
+	r = probe_mark(t->probe, id->pid, id->start_ticks, 0, t->who->tree ? PROBE_WATCH_TREE : PROBE_WATCH);
+	if (r < 0 && who_is_pids_only(t->who)) {
+		free(target); /* nothing else would have it reported */
+		return r;
+	}
+	target->pid = id->pid;
+	target->start_ticks = id->start_ticks;
+	target->identity = *id;
+	*id = (struct identity){};
+	target->next = t->head;
+	t->head = target;
+	t->n++;
+	if (out)
+		*out = target;
+	return 0;
+}
+
+void targets_remove(struct targets *t, pid_t pid, uint64_t start_ticks)
+{
+	for (struct target **at = &t->head; *at; at = &(*at)->next) {
+		struct target *target = *at;
+
+		if (target->pid != pid || target->start_ticks != start_ticks)
+			continue;
+		*at = target->next;
+		identity_free(&target->identity);
+		free(target);
+		t->n--;
+		return;
+	}
+}
+
+void targets_free(struct targets *t)
+{
+	while (t->head)
+		targets_remove(t, t->head->pid, t->head->start_ticks);
+}
+
+static int read_identity(pid_t pid, struct identity *out)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	int r = process_open(pid, &p);
+
+	if (r < 0)
+		return r;
+	r = identity_read(p.procfd, out);
+	if (r == 0)
+		out->pid = pid;
+	return r;
+}
+
+/* Children of targets, their children and so on: /proc is read in no order, so until a pass adds nothing. */
+static int add_descendants(struct targets *t, struct identity *all, size_t n)
+{
+	bool grew = t->who->tree;
+
+	while (grew) {
+		grew = false;
+		for (size_t i = 0; i < n; i++) {
+			bool child = false;
+
+			for (const struct target *target = t->head; target && all[i].pid; target = target->next)
+				child |= target->pid == all[i].ppid;
+			if (!child)
+				continue;
+			if (targets_add(t, &all[i], NULL) < 0)
+				return -ENOMEM;
+			grew = true;
+		}
+	}
+	return 0;
+}
+
+int targets_find(struct targets *t)
+{
+	_cleanup_closedir_ DIR *proc = opendir("/proc");
+	struct identity *all = NULL;
+	size_t n = 0, room = 0;
+	const struct dirent *entry;
+	uint64_t pid;
+	int r = 0;
+
+	if (!proc)
+		return -errno;
+	while (r == 0 && (entry = readdir(proc)) != NULL) {
+		struct identity id = {};
+
+		if (text_parse_u64(entry->d_name, &pid) < 0 || pid == (uint64_t)getpid() ||
+			read_identity((pid_t)pid, &id) < 0)
+			continue; /* ended since readdir */
+		if (who_matches(t->who, &id)) {
+			r = targets_add(t, &id, NULL);
+			identity_free(&id);
+			continue;
+		}
+		if (n == room) {
+			struct identity *bigger = reallocarray(all, room ? room * 2 : 256, sizeof(*all));
+
+			r = bigger ? 0 : -ENOMEM;
+			all = bigger ? bigger : all;
+			room = bigger ? (room ? room * 2 : 256) : room;
+		}
+		if (r == 0)
+			all[n++] = id;
+	}
+	if (r == 0)
+		r = add_descendants(t, all, n);
+	for (size_t i = 0; i < n; i++)
+		identity_free(&all[i]);
+	free(all);
+	return r;
+}
+
+static int copy_identity(const struct identity *in, struct identity *out)
+{
+	*out = *in;
+	out->executable = in->executable ? strdup(in->executable) : NULL;
+	out->cgroup = in->cgroup ? strdup(in->cgroup) : NULL;
+	out->arguments = in->arguments ? malloc(in->arguments_size + 1) : NULL;
+	if (out->arguments)
+		memcpy(out->arguments, in->arguments, in->arguments_size + 1);
+	if ((in->executable && !out->executable) || (in->cgroup && !out->cgroup) || (in->arguments && !out->arguments)) {
+		identity_free(out);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The event itself says enough to name and judge a process that is gone. */
+static int complete_from_event(const struct event *e, struct identity *id)
+{
+	const struct event_process *p = &e->process;
+
+	id->pid = p->pid;
+	id->tid = p->tid;
+	id->ppid = p->ppid;
+	id->ns_pid = p->ns_pid;
+	id->uid = p->uid;
+	id->gid = p->gid;
+	id->start_ticks = p->start_ticks;
+	memcpy(id->comm, p->comm, sizeof(id->comm));
+	if (!id->executable && p->exe[0])
+		id->executable = strdup(p->exe);
+	if (!id->arguments_size && e->arguments) {
+		free(id->arguments);
+		id->arguments = malloc(e->arguments_size + 1);
+		if (!id->arguments)
+			return -ENOMEM;
+		memcpy(id->arguments, e->arguments, e->arguments_size + 1);
+		id->arguments_size = e->arguments_size;
+	}
+	return 0;
+}
+
+int targets_identify(const struct targets *t, const struct event *e, struct identity *out)
+{
+	const struct target *known = targets_get(t, e->process.pid, e->process.start_ticks);
+	struct identity id = {};
+	int r;
+
+	if (read_identity(e->process.pid, &id) < 0 || id.start_ticks != e->process.start_ticks || !id.executable) {
+		identity_free(&id);
+		r = known ? copy_identity(&known->identity, &id) : 0;
+		if (r < 0)
+			return r;
+	}
+	r = complete_from_event(e, &id);
+	if (r < 0)
+		identity_free(&id);
+	else
+		*out = id;
+	return r;
+}
+
+bool targets_judge(struct targets *t, const struct event *e, const struct identity *id)
+{
+	const struct event_process *p = &e->process;
+
+	/* Of the tree's members the kernel side says so; who joined before the mark was there shows by its parent. */
+	if (p->tree_root)
+		return true;
+	if (who_matches(t->who, id))
+		return true;
+	for (const struct target *target = t->head; t->who->tree && target; target = target->next)
+		if (target->pid == id->ppid)
+			return true;
+	if (!who_is_changeable(t->who) && !t->who->tree)
+		probe_mark(t->probe, p->pid, p->start_ticks, p->exec_id, PROBE_IGNORE);
+	return false;
+}

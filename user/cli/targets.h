@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The processes a rule watches: found once when armed, then kept true by exec, fork and exit events. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "probe/event.h"
+#include "probe/probe.h"
+#include "rules/who.h"
+#include "target/process.h"
+
+struct target {
+	struct target *next;
+	pid_t pid;
+	uint64_t start_ticks;
+	struct identity identity; /* as it was when it became a target */
+};
+
+struct targets {
+	const struct who *who;
+	struct probe *probe;
+	struct target *head;
+	size_t n;
+};
+
+/* Looks through /proc once, marks and adds what matches. 0 or -errno. */
+int targets_find(struct targets *t);
+/* Adds the process with this identity (moved out of *ID) and marks it. *out is the table's. */
+int targets_add(struct targets *t, struct identity *id, const struct target **out);
+void targets_remove(struct targets *t, pid_t pid, uint64_t start_ticks);
+const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t start_ticks);
+void targets_free(struct targets *t);
+
+/* What is known of the event's process: from /proc while it is there, else from the table, else from the event. */
+int targets_identify(const struct targets *t, const struct event *e, struct identity *out);
+/* Whether the event's process is watched; one that is not, and cannot come to be without an exec, is marked so. */
+bool targets_judge(struct targets *t, const struct event *e, const struct identity *id);
