@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Many crashes: each is captured, skipped with a reason or counted as lost, and nothing is left behind."""
+
+import subprocess
+
+from harness import IN_VM, check_store, dig, target_path, timeout, until
+
+
+def accounted(watch):
+    """Deaths that the events account for: every one ends as a capture, a skip, or in a loss' count."""
+    losses = sum(e["count"] for e in watch.of("loss") if e.get("source", "death") == "death")
+    return len(watch.of("capture")) + len(watch.of("skip")) + losses
+
+
+def storm(t, how, n, patience, *args):
+    executable = target_path("storm")
+    watch = t.watch("--exe", executable, "--signal", "SEGV", "-n", n, "--kind", "mini", *args)
+    done = subprocess.run([executable, how, str(n)], capture_output=True, text=True, timeout=patience * 10)
+    assert done.stdout.strip() == f"died {n}", done
+    until(lambda: watch.process.poll() is not None or accounted(watch) >= n, patience,
+          f"{n} accounted deaths")
+    watch.stop(seconds=60)
+    captured, skipped = len(watch.of("capture")), len(watch.of("skip"))
+    t.log(f"{captured} captured, {skipped} skipped, {accounted(watch) - captured - skipped} lost")
+    assert accounted(watch) == n, f"{captured} captured + {skipped} skipped + losses = {accounted(watch)}, not {n}"
+    for event in watch.of("skip"):
+        assert event.get("reason"), f"a skip without a reason: {event}"
+    pids = [dig(e, "process.pid") for e in watch.of("capture") + watch.of("skip")]
+    assert len(pids) == len(set(pids)), "a process has two ends"
+    assert len(t.captures()) == captured, f"{len(t.captures())} in the store, {captured} events"
+    check_store(t.store)
+    assert captured > 0, "nothing was captured at all"
+    return captured
+
+
+@timeout(240)
+def test_1000_crashes_in_a_row(t):
+    storm(t, "row", 100 if IN_VM else 1000, 200)
+
+
+@timeout(120)
+def test_100_crashes_at_once(t):
+    storm(t, "once", 100, 60)
+
+
+@timeout(120)
+def test_storm_that_nobody_asked_for_is_passed_on(t):
+    """300 crashes of others while a watch is armed: none is captured, the watch and its target live."""
+    process = t.target("die", "segv", wait=True)
+    watch = t.watch("--pid", process.pid)
+    done = subprocess.run([target_path("storm"), "row", "300"], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "died 300"
+    assert not watch.of("trip") and not t.captures()
+    t.go(process)
+    watch.wait("capture", 10, pid=process.pid)
+    assert watch.wait_exit() == 0
