@@ -396,6 +396,8 @@ with open("{out}.part", "wb") as out:
             except OSError:
                 feeding = False
     out.truncate()
+if feeding:
+    os.close(w)
 os.rename("{out}.part", "{out}")
 sys.exit(handler.wait())
 """

@@ -3,7 +3,7 @@
 
 import subprocess
 
-from harness import dig, find_key, need, skip, target_path, timeout
+from harness import dig, need, skip, target_path
 
 
 def in_container(t, script):
@@ -24,7 +24,7 @@ def test_container_is_captured_and_named_by_both_pids(t):
     capture = watch.wait("capture", 15)
     assert watch.wait_exit() == 0
     assert dig(capture, "process.pid") != inner, "the host's pid is the one inside"
-    assert dig(capture, "process.ns_pid") == inner, f"inside it is {inner}: {capture['process']}"
+    assert dig(capture, "process.namespace_pid") == inner, f"inside it is {inner}: {capture['process']}"
     seen = t.gdb(executable, t.core(capture), "bt")
     assert "reads_null" in seen and "main" in seen, seen[-300:]
     assert capture["capture"]["complete"] is True, capture["capture"]

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from elfcore import NT_AUXV, NT_FILE, NT_PRSTATUS, NT_SIGINFO, Core, differences
-from harness import backtraces, dig, need, skip, target_path, timeout, until
+from harness import backtraces, dig, need, target_path, timeout, until
 
 SEEN = ["thread apply all bt", "p $_siginfo", "info registers", "info auxv", "info proc mappings"]
 

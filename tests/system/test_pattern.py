@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
 """kernel.core_pattern: others' keeps serving, all three settings are put back, a death is never held for ever."""
 
-import json
 import os
 import pathlib
+import resource
 import signal
 import stat
-import subprocess
 import time
 
-from harness import CORETRAP, SYSCTLS, PATIENCE, dig, own_processes, read_sysctls, slow, target_path, timeout, until, write_sysctl
+from harness import PATIENCE, own_processes, read_sysctls, slow, target_path, timeout, until, write_sysctl
 
 AFTER_PATTERNS = ("core", "core.%p", "|/bin/false %P", "", "/tmp/some where/core-%e.%p %h")
 
@@ -104,12 +103,10 @@ def test_previous_file_pattern_serves_others(t):
 
 
 def unlimited_core():
-    import resource
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def no_core():
-    import resource
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))
 
 

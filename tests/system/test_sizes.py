@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Large and odd address spaces: complete, or saying what is not."""
 
+import json
 import os
 import time
 
 from elfcore import Core
-from harness import IN_VM, dig, find_key, skip, target_path, timeout, until
+from harness import IN_VM, dig, target_path, timeout
 
 
 def captured(t, *argv, args=(), seconds=40):
@@ -125,7 +126,6 @@ def test_coredump_filter_is_obeyed(t):
 
 
 def test_coretrap_note_holds_the_incident(t):
-    import json
     capture, path, _, _ = captured(t, "memory")
     [note] = Core(path).note("coretrap")
     incident = json.loads(note.rstrip(b"\0"))
