@@ -26,6 +26,7 @@ CORETRAP = os.path.realpath(os.environ.get("CORETRAP", ROOT / "build" / "coretra
 TARGETS = pathlib.Path(os.environ.get("CORETRAP_TARGETS", ROOT / "build" / "tests" / "targets"))
 IN_VM = os.environ.get("CORETRAP_VM") == "1"  # software emulation: everything takes many times as long
 PATIENCE = 10 if IN_VM else 1
+EXECUTABLES = {CORETRAP}  # and copies of it that a test made
 LOCK = "/tmp/core_pattern.lock"  # core_pattern is global: whoever changes it holds this
 SYSCTLS = ("kernel/core_pattern", "kernel/core_pipe_limit", "fs/suid_dumpable")
 DEFAULT_TIMEOUT = 60
@@ -71,8 +72,9 @@ def read_sysctls():
 
 
 def write_sysctl(name, value):
+    """Text gets the newline without which an empty core_pattern could not be set."""
     with open(f"/proc/sys/{name}", "wb", buffering=0) as f:
-        f.write(value if isinstance(value, bytes) else value.encode())
+        f.write(value if isinstance(value, bytes) else value.encode() + b"\n")
 
 
 def own_processes():
@@ -80,7 +82,7 @@ def own_processes():
     found = {}
     for entry in glob.glob("/proc/[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.readlink(f"{entry}/exe").removesuffix(" (deleted)") == CORETRAP:
+            if os.readlink(f"{entry}/exe").removesuffix(" (deleted)") in EXECUTABLES:
                 command = pathlib.Path(entry, "cmdline").read_bytes().replace(b"\0", b" ")
                 found[int(entry[6:])] = command.decode(errors="replace")
     return found
@@ -123,11 +125,9 @@ def find_key(value, key):
 class Watch:
     """`coretrap watch --json`, its events with the time at which they came."""
 
-    def __init__(self, context, args, store=None, wait_armed=True, output=True, command=None, **popen):
+    def __init__(self, context, args, store=None, wait_armed=True, command=None, binary=CORETRAP, **popen):
         self.store = store or context.store
-        argv = [CORETRAP, "watch", *map(str, args), "--json"]
-        if output:
-            argv += ["-o", str(self.store)]
+        argv = [str(binary), "watch", *map(str, args), "--json", "-o", str(self.store)]
         if command:
             argv += ["--", *map(str, command)]
         self.stderr_path = context.tmp / f"watch-{len(context.processes)}.err"
@@ -304,40 +304,34 @@ class Context:
                               errors="replace", stdin=subprocess.DEVNULL, timeout=60 * PATIENCE)
         return done.stdout + done.stderr
 
-    def set_pattern(self, pattern, pipe_limit=None):
-        write_sysctl("kernel/core_pattern", pattern)
-        if pipe_limit is not None:
-            write_sysctl("kernel/core_pipe_limit", str(pipe_limit))
+    def watch_with_tee(self, *args, **options):
+        """A watch whose handler has a program before it that passes everything on and keeps what the kernel writes:
+        (watch, the file in which the kernel's own core of the very same crash will be). core_pattern is as the watch
+        set it: the program takes the place of the executable that it names."""
+        binary, real, out = self.tmp / "bin" / "coretrap", self.tmp / "real" / "coretrap", self.tmp / "kernel.core"
+        for path in (binary, real):
+            path.parent.mkdir()
+        shutil.copy2(CORETRAP, binary)
+        EXECUTABLES.update((str(binary), str(real)))
+        watch = self.watch(*args, binary=binary, **options)
+        binary.rename(real)
+        binary.write_text(TEE.format(python=os.path.realpath(sys.executable), program=real, out=out))
+        binary.chmod(0o755)
+        return watch, out
 
-    def tee_kernel_core(self):
-        """While a watch is armed, puts a program before its handler that passes everything on and keeps what the
-        kernel writes: the kernel's own core of the very same crash. Returns the file it will be in."""
-        armed = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().rstrip("\n")
-        assert armed.startswith("|"), f"not armed: {armed!r}"
-        program, *arguments = armed[1:].split()
-        tee, out = self.tmp / "tee", self.tmp / "kernel.core"
-        tee.write_text(TEE.format(python=os.path.realpath(sys.executable), program=program, out=out))
-        tee.chmod(0o755)
-        pattern = "|" + " ".join([str(tee), *arguments])
-        assert len(pattern) < 128, pattern
-        self.set_pattern(pattern)
-        self.cleanup_with(self.put_back_pattern, armed, pattern)
-        self.armed_pattern, self.tee_pattern = armed, pattern
-        return out
-
-    def put_back_pattern(self, armed, ours):
-        """So that the watch finds at its end what it had set."""
-        if pathlib.Path("/proc/sys/kernel/core_pattern").read_text().rstrip("\n") == ours:
-            write_sysctl("kernel/core_pattern", armed)
+    def put_back_sysctls(self):
+        """For tests that set them: before the check that all is as it was."""
+        for name, value in self.before.items():
+            write_sysctl(name, value)
 
     def close(self):
         """Ends what the test started; returns what it left behind."""
         left = []
         for process in self.processes:  # watches first: they restore core_pattern
-            if process.poll() is None and process.args[0] == CORETRAP:
+            if process.poll() is None and process.args[0] in EXECUTABLES:
                 process.terminate()
         for process in self.processes:
-            if process.args[0] == CORETRAP:
+            if process.args[0] in EXECUTABLES:
                 try:
                     process.wait(10 * PATIENCE)
                 except subprocess.TimeoutExpired:

@@ -80,8 +80,7 @@ def judged(t, watch, executable, kernels, name, pid=None):
 
 def test_null_pointer_in_one_of_four_threads(t):
     executable = target_path("threads")
-    watch = t.watch("--exe", executable)
-    kernels = t.tee_kernel_core()
+    watch, kernels = t.watch_with_tee("--exe", executable)
     pid, status, _ = t.run_target("threads")
     assert status == -11
     capture, seen = judged(t, watch, executable, kernels, "SIGSEGV", pid)
@@ -103,8 +102,7 @@ def test_null_pointer_in_one_of_four_threads(t):
 def test_python_reads_null(t):
     python = os.path.realpath("/usr/bin/python3")
     need(python)
-    watch = t.watch("--exe", python, "--cmdline", "*string_at(0)*")
-    kernels = t.tee_kernel_core()
+    watch, kernels = t.watch_with_tee("--exe", python, "--cmdline", "*string_at(0)*")
     done = t.spawn([python, "-c", "import ctypes; ctypes.string_at(0)"])
     assert done.wait(20) == -11
     judged(t, watch, python, kernels, "SIGSEGV", done.pid)
@@ -144,8 +142,7 @@ def test_abort_of_a_running_nginx_worker(t):
 
     until(serves, 10, "nginx serves")
     pid = until(worker, 5, "a worker")
-    watch = t.watch("--pid", pid)
-    kernels = t.tee_kernel_core()
+    watch, kernels = t.watch_with_tee("--pid", pid)
     time.sleep(0.1)  # the worker is back in epoll_wait
     os.kill(pid, 6)
     capture, _ = judged(t, watch, nginx, kernels, "SIGABRT", pid)
@@ -156,8 +153,7 @@ def test_abort_of_a_running_nginx_worker(t):
 
 def test_go_panic(t):
     executable = target_path("panic")
-    watch = t.watch("--exe", executable)
-    kernels = t.tee_kernel_core()
+    watch, kernels = t.watch_with_tee("--exe", executable)
     done = t.spawn([executable], env={"GOTRACEBACK": "crash", "PATH": os.environ["PATH"]},
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert done.wait(20) == -6
@@ -167,8 +163,7 @@ def test_go_panic(t):
 @timeout(90)
 def test_stack_overflow(t):
     executable = target_path("die")
-    watch = t.watch("--exe", executable)
-    kernels = t.tee_kernel_core()
+    watch, kernels = t.watch_with_tee("--exe", executable)
     pid, status, _ = t.run_target("die", "overflow")
     assert status == -11
     trip = watch.wait("trip", 10)

@@ -4,11 +4,13 @@
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import stat
+import subprocess
 import time
 
-from harness import PATIENCE, own_processes, read_sysctls, slow, target_path, timeout, until, write_sysctl
+from harness import CORETRAP, PATIENCE, own_processes, read_sysctls, slow, target_path, timeout, until, write_sysctl
 
 AFTER_PATTERNS = ("core", "core.%p", "|/bin/false %P", "", "/tmp/some where/core-%e.%p %h")
 
@@ -38,19 +40,13 @@ def restored(t, sig):
         assert read_sysctls() == before, f"{before} became {read_sysctls()}"
 
 
-def put_back(t):
-    """The context compares with what was there before the test: so this runs after the test's own writes."""
-    for name, value in t.before.items():
-        write_sysctl(name, value)
-
-
 def test_restored_after_sigterm(t):
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     restored(t, signal.SIGTERM)
 
 
 def test_restored_after_sigint(t):
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     restored(t, signal.SIGINT)
 
 
@@ -63,7 +59,7 @@ def test_restored_after_failure(t):
 
 
 def test_restored_at_the_next_start_after_kill(t):
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     write_sysctl("kernel/core_pattern", "core-of-somebody.%p")
     before = read_sysctls()
     watch = t.watch("--exe", target_path("die"))
@@ -83,7 +79,7 @@ def test_restored_after_kill_of_its_command(t):
 
 def test_previous_file_pattern_serves_others(t):
     """A crash that no rule wants leaves what it left before: a core in its own working directory, of its own user."""
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     write_sysctl("kernel/core_pattern", "core-%e-%p")
     there = t.tmp / "there"
     there.mkdir()
@@ -112,7 +108,7 @@ def no_core():
 
 def test_previous_file_pattern_keeps_to_the_limit(t):
     """RLIMIT_CORE 0: without a watch there would be no file, so there is none with one."""
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     write_sysctl("kernel/core_pattern", "core-%e-%p")
     there = t.tmp / "there"
     there.mkdir(mode=0o777)
@@ -125,7 +121,7 @@ def test_previous_file_pattern_keeps_to_the_limit(t):
 
 def test_previous_pipe_serves_others(t):
     """A script that was there before gets the core on its stdin, and the arguments it asked for."""
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     script, out = t.tmp / "old", t.tmp / "old.out"
     script.write_text(f"#!/bin/sh\necho \"$@\" > {out}.args\ncat > {out}.new\nmv {out}.new {out}\n")
     script.chmod(0o755)
@@ -141,7 +137,7 @@ def test_previous_pipe_serves_others(t):
 
 
 def test_wanted_crash_does_not_reach_the_previous_handler(t):
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     script, out = t.tmp / "old", t.tmp / "old.out"
     script.write_text(f"#!/bin/sh\ncat > {out}\n")
     script.chmod(0o755)
@@ -155,7 +151,7 @@ def test_wanted_crash_does_not_reach_the_previous_handler(t):
 
 
 def test_two_watches_share(t):
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     before = read_sysctls()
     other = t.tmp / "other"
     other.mkdir(mode=0o700)
@@ -175,7 +171,7 @@ def test_two_watches_share(t):
 
 
 def test_first_watch_stops_before_the_second(t):
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     before = read_sysctls()
     first = t.watch("--exe", target_path("latency"))
     second = t.watch("--exe", target_path("threads"))
@@ -188,7 +184,7 @@ def test_first_watch_stops_before_the_second(t):
 
 def test_handler_works_when_the_pattern_was_rewritten(t):
     """Others rewrite core_pattern: it is said or put right, and their pattern is what stays at the end."""
-    t.cleanup_with(put_back, t)
+    t.cleanup_with(t.put_back_sysctls)
     watch = t.watch("--exe", target_path("die"), "-n", 5)
     write_sysctl("kernel/core_pattern", "core-of-another")
     time.sleep(3)
@@ -260,3 +256,15 @@ def test_target_may_be_waited_for_soon(t):
     watch.wait("capture", 10)
     assert took < 3 * PATIENCE, f"the process was held for {took:.1f} s"
     watch.stop()
+
+
+def test_program_path_too_long_for_the_pattern(t):
+    """The kernel keeps 127 characters: a clear error before anything is set."""
+    place = t.tmp / ("long" * 20)
+    place.mkdir()
+    binary = place / "coretrap"
+    shutil.copy2(CORETRAP, binary)
+    done = subprocess.run([binary, "watch", "--exe", "/x", "-o", t.store], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1, done
+    assert "127" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert read_sysctls() == t.before

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from harness import IN_VM, dig, find_key, target_path, timeout
+from harness import IN_VM, dig, find_key, target_path, timeout, until
 
 
 def watched(t, *argv, args=(), wait=False):
@@ -171,6 +171,22 @@ def test_first_chance(t):
     trips = watch.of("trip")
     assert len(trips) == 3 and all(dig(e, "trigger.kind") == "first-chance" for e in trips), trips
     assert all(dig(e, "trigger.signal.name") == "SIGSEGV" and dig(e, "process.pid") == pid for e in trips)
+
+
+def test_first_chance_noise_does_not_push_out_a_death(t):
+    """What the records of 20,000 handled signals cost is counted, and costs no death."""
+    n = 20000
+    watch = t.watch("--exe", target_path("die"), "--first-chance", "SEGV", "-n", 0x7fffffff, "--observe")
+    noisy = t.target("die", "handled", n)
+    dead = [t.run_target("die", "abort")[0] for _ in range(5)]
+    assert noisy.wait(60) == 0
+    until(lambda: len(watch.of("trip", signal="SIGABRT")) == 5, 10, "five deaths")
+    time.sleep(1.5)
+    watch.stop()
+    assert sorted(dig(e, "process.pid") for e in watch.of("trip", signal="SIGABRT")) == sorted(dead)
+    handled, lost = len(watch.of("trip", signal="SIGSEGV")), sum(e["count"] for e in watch.of("loss"))
+    t.log(f"{handled} records, {lost} lost")
+    assert handled + lost == n, f"{handled} records and {lost} lost of {n} handled signals"
 
 
 def test_only_the_signals_asked_for(t):

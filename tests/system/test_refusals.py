@@ -35,6 +35,7 @@ def test_core_limit_of_one(t):
 def test_past_core_pipe_limit(t):
     """One handler at a time: of several crashes at once some find no room."""
     executable = target_path("storm")
+    t.cleanup_with(t.put_back_sysctls)
     watch = t.watch("--exe", executable, "--signal", "SEGV", "-n", 40, "--kind", "mini")
     write_sysctl("kernel/core_pipe_limit", "1")
     _, _, out = t.run_target("storm", "once", 40)
