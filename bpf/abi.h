@@ -1,45 +1,47 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* What the kernel side and user space agree on: the records in the ring buffers and the layout of the shared maps. The
- * only header that both include. Fixed-width types, explicit padding; user space parses records as untrusted. */
+/* What the kernel side and user space agree on: the records in the ring buffers and the layout of
+ * the shared maps. The only header that both include. Fixed-width types, explicit padding; user
+ * space parses records as untrusted. */
 #ifndef CORETRAP_ABI_H
 #define CORETRAP_ABI_H
 
 #include <linux/types.h>
 
-#define CT_COMM_SIZE      16    /* TASK_COMM_LEN */
-#define CT_EXE_SIZE       64    /* base name of the executable, cut */
-#define CT_ARGUMENTS_SIZE 512   /* head of the argument area */
-#define CT_STACK_SIZE     16384 /* copied bytes from the stack pointer up */
-#define CT_REGISTERS      21    /* struct pt_regs of x86-64, in its order, as 64-bit words */
+#define CT_COMM_SIZE	  16	/* TASK_COMM_LEN */
+#define CT_EXE_SIZE	  64	/* base name of the executable, cut */
+#define CT_ARGUMENTS_SIZE 512	/* head of the argument area */
+#define CT_STACK_SIZE	  16384 /* copied bytes from the stack pointer up */
+#define CT_REGISTERS	  21	/* struct pt_regs of x86-64, in its order, as 64-bit words */
 
 enum ct_kind {
-	CT_DEATH = 1,    /* struct ct_death: a process dies of a signal; one a process */
+	CT_DEATH = 1,	 /* struct ct_death: a process dies of a signal; one a process */
 	CT_FIRST_CHANCE, /* struct ct_signal: a signal is about to enter its handler */
-	CT_EXIT,         /* struct ct_exit: the last thread of a process ended */
-	CT_EXEC,         /* struct ct_exec: a process runs a new image */
-	CT_FORK,         /* struct ct_fork: a watched process has a new child */
+	CT_EXIT,	 /* struct ct_exit: the last thread of a process ended */
+	CT_EXEC,	 /* struct ct_exec: a process runs a new image */
+	CT_FORK,	 /* struct ct_fork: a watched process has a new child */
 };
 
 struct ct_header {
-	__u32 kind;     /* enum ct_kind */
-	__u32 size;     /* of the whole record */
-	__u64 sequence; /* counts this CPU's records, also those that found no room: a gap is a loss */
-	__u64 time_ns;  /* CLOCK_BOOTTIME */
+	__u32 kind;	/* enum ct_kind */
+	__u32 size;	/* of the whole record */
+	__u64 sequence; /* counts this CPU's records, also those that found no room: a gap is a loss
+			 */
+	__u64 time_ns;	/* CLOCK_BOOTTIME */
 	__u32 cpu;
 	__u32 padding;
 };
 
 struct ct_process {
-	__u32 tgid, tid, ppid; /* in the initial PID namespace */
-	__u32 ns_tgid, ns_tid; /* in the process' own */
-	__u32 uid, gid;        /* effective */
-	__u32 tree_root;       /* tgid whose mark was inherited, 0: none */
-	__u64 start_ns;        /* the leader's start, CLOCK_BOOTTIME */
-	__u64 exec_id;         /* counts the images the process has run */
-	__u64 cgroup_id;       /* inode number of the cgroup2 directory */
-	char comm[CT_COMM_SIZE];        /* the leader's */
+	__u32 tgid, tid, ppid;		/* in the initial PID namespace */
+	__u32 ns_tgid, ns_tid;		/* in the process' own */
+	__u32 uid, gid;			/* effective */
+	__u32 tree_root;		/* tgid whose mark was inherited, 0: none */
+	__u64 start_ns;			/* the leader's start, CLOCK_BOOTTIME */
+	__u64 exec_id;			/* counts the images the process has run */
+	__u64 cgroup_id;		/* inode number of the cgroup2 directory */
+	char comm[CT_COMM_SIZE];	/* the leader's */
 	char thread_comm[CT_COMM_SIZE]; /* the thread's */
-	char exe[CT_EXE_SIZE];          /* "" after the memory was given up */
+	char exe[CT_EXE_SIZE];		/* "" after the memory was given up */
 };
 
 struct ct_sender {
@@ -49,10 +51,11 @@ struct ct_sender {
 };
 
 enum ct_signal_flags {
-	CT_CORE = 1 << 0,          /* default action: the kernel will try to dump core */
-	CT_OOM = 1 << 1,           /* chosen by the OOM killer */
-	CT_EARLIER_FAULT = 1 << 2, /* fault_* are those of the handled fault just before (stack overflow) */
-	CT_HAS_FAULT = 1 << 3,     /* fault_address, trap and error_code are valid */
+	CT_CORE = 1 << 0, /* default action: the kernel will try to dump core */
+	CT_OOM = 1 << 1,  /* chosen by the OOM killer */
+	CT_EARLIER_FAULT =
+		1 << 2, /* fault_* are those of the handled fault just before (stack overflow) */
+	CT_HAS_FAULT = 1 << 3, /* fault_address, trap and error_code are valid */
 	CT_HAS_REGISTERS = 1 << 4,
 	CT_HAS_BUILD_ID = 1 << 5,
 	CT_NOT_DUMPABLE = 1 << 6, /* the kernel will refuse a core */
@@ -89,7 +92,7 @@ struct ct_death {
 struct ct_exit {
 	struct ct_header header;
 	struct ct_process process;
-	__u32 code;       /* as wait(2) has it: signal in the low 7 bits, 0x80 core dumped, status << 8 */
+	__u32 code; /* as wait(2) has it: signal in the low 7 bits, 0x80 core dumped, status << 8 */
 	__u32 had_record; /* a CT_DEATH went before */
 };
 
@@ -107,8 +110,8 @@ struct ct_fork {
 	struct ct_process process; /* the child */
 };
 
-/* Map "marks": what user space (or an inherited mark) said of a process. Kept by tgid; a mark of another start or, unless
- * CT_MARK_STICKY, of another image does not count. */
+/* Map "marks": what user space (or an inherited mark) said of a process. Kept by tgid; a mark of
+ * another start or, unless CT_MARK_STICKY, of another image does not count. */
 enum ct_mark_flags {
 	CT_MARK_WATCHED = 1 << 0, /* else: ignored */
 	CT_MARK_INHERIT = 1 << 1, /* children get the same mark */
@@ -126,24 +129,28 @@ struct ct_mark {
 enum ct_loss {
 	CT_LOSS_DEATH_RING_FULL,
 	CT_LOSS_EVENT_RING_FULL,
-	CT_LOSS_RATE_LIMITED,    /* first-chance signals of one process, too many in a second */
-	CT_LOSS_DEATH_TABLE_FULL, /* too many dying or unreaped processes: a second record is possible */
+	CT_LOSS_RATE_LIMITED,	  /* first-chance signals of one process, too many in a second */
+	CT_LOSS_DEATH_TABLE_FULL, /* too many dying or unreaped processes: a second record is
+				     possible */
 	CT_LOSS_MARK_TABLE_FULL,
 	CT_LOSS_MAX,
 };
 
 /* Set by user space before the programs are loaded. */
 struct ct_config {
-	__u64 first_chance_mask;  /* signals reported when a handler takes them; bit N-1 is signal N */
-	__u32 watch_unmarked;     /* a process without a valid mark: 1 report, 0 ignore */
-	__u32 report_exec;        /* CT_EXEC of processes that are not ignored */
-	__u32 first_chance_rate;  /* records a second and process */
+	__u64 first_chance_mask; /* signals reported when a handler takes them; bit N-1 is signal N
+				  */
+	__u32 watch_unmarked;	 /* a process without a valid mark: 1 report, 0 ignore */
+	__u32 report_exec;	 /* CT_EXEC of processes that are not ignored */
+	__u32 first_chance_rate; /* records a second and process */
 	__u32 padding;
 };
 
 _Static_assert(sizeof(struct ct_header) == 32, "ABI");
 _Static_assert(sizeof(struct ct_process) == 152, "ABI");
-_Static_assert(sizeof(struct ct_signal) == 32 + 152 + 96 + 32 + CT_REGISTERS * 8 + CT_ARGUMENTS_SIZE, "ABI");
+_Static_assert(
+	sizeof(struct ct_signal) == 32 + 152 + 96 + 32 + CT_REGISTERS * 8 + CT_ARGUMENTS_SIZE,
+	"ABI");
 _Static_assert(sizeof(struct ct_death) == sizeof(struct ct_signal) + 16 + CT_STACK_SIZE, "ABI");
 _Static_assert(sizeof(struct ct_exit) == 192, "ABI");
 _Static_assert(sizeof(struct ct_exec) == 184 + 8 + 256 + CT_ARGUMENTS_SIZE, "ABI");

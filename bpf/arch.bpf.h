@@ -8,10 +8,11 @@
 #if defined(__TARGET_ARCH_x86)
 
 #define KERNEL_STACK_SIZE 16384 /* THREAD_SIZE without KASAN */
-#define REGISTER_SP       19    /* index of the stack pointer in struct pt_regs */
-#define RED_ZONE          128   /* bytes below the stack pointer that the ABI lets a leaf function use */
+#define REGISTER_SP	  19	/* index of the stack pointer in struct pt_regs */
+#define RED_ZONE	  128 /* bytes below the stack pointer that the ABI lets a leaf function use */
 
-/* Kernels before 5.15 lack bpf_task_pt_regs(): there the user registers are at the top of the kernel stack. */
+/* Kernels before 5.15 lack bpf_task_pt_regs(): there the user registers are at the top of the
+ * kernel stack. */
 static __always_inline struct pt_regs *user_registers(struct task_struct *current)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Maps, the one way to emit a record, and what every program asks first: is this process watched? */
+/* Maps, the one way to emit a record, and what every program asks first: is this process watched?
+ */
 #ifndef CORETRAP_COMMON_BPF_H
 #define CORETRAP_COMMON_BPF_H
 
@@ -14,10 +15,10 @@
 #include "abi.h"
 
 #define PF_KTHREAD    0x00200000 /* include/linux/sched.h */
-#define NSEC_PER_TICK 10000000   /* 1 s / USER_HZ */
+#define NSEC_PER_TICK 10000000	 /* 1 s / USER_HZ */
 
-/* Deaths have a ring of their own, so that a storm of execs cannot push one out: 900 records with their stacks. User
- * space may resize both before loading. */
+/* Deaths have a ring of their own, so that a storm of execs cannot push one out: 900 records with
+ * their stacks. User space may resize both before loading. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 << 20);
@@ -28,8 +29,9 @@ struct {
 	__uint(max_entries, 4 << 20);
 } events __weak SEC(".maps");
 
-/* A hash, not task storage: 5.10 has none, and a mark must be there before the process is seen. An entry goes with its
- * process; one that finds no room leaves the process unmarked, which reports more, never less. */
+/* A hash, not task storage: 5.10 has none, and a mark must be there before the process is seen. An
+ * entry goes with its process; one that finds no room leaves the process unmarked, which reports
+ * more, never less. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -37,8 +39,8 @@ struct {
 	__type(value, struct ct_mark);
 } marks __weak SEC(".maps");
 
-/* Which deaths were reported: the insert that succeeds is the one record. Freed with the process, so a zombie keeps its
- * entry and cannot be reported twice. */
+/* Which deaths were reported: the insert that succeeds is the one record. Freed with the process,
+ * so a zombie keeps its entry and cannot be reported twice. */
 struct death_key {
 	__u64 start_ns;
 	__u32 tgid;
@@ -75,7 +77,8 @@ static __always_inline void count_loss(enum ct_loss reason)
 	__u64 *n = bpf_map_lookup_elem(&counters, &key);
 
 	if (n)
-		(*n)++; /* this CPU's own; an interrupting program may rarely swallow a count, never add one */
+		(*n)++; /* this CPU's own; an interrupting program may rarely swallow a count, never
+			   add one */
 }
 
 /* Room for one record, its header set; counts the loss if there is none. */
@@ -120,7 +123,8 @@ static __always_inline struct ct_mark *mark_of(struct task_struct *task)
 		return NULL;
 	if (mark->start_ticks != BPF_CORE_READ(task, group_leader, start_boottime) / NSEC_PER_TICK)
 		return NULL;
-	if (!(mark->flags & CT_MARK_STICKY) && mark->exec_id != (__u64)BPF_CORE_READ(task, group_leader, self_exec_id))
+	if (!(mark->flags & CT_MARK_STICKY) &&
+		mark->exec_id != (__u64)BPF_CORE_READ(task, group_leader, self_exec_id))
 		return NULL;
 	return mark;
 }

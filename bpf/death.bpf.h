@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The record of a signal: who, what, where, by whom, with the evidence that is gone a moment later. */
+/* The record of a signal: who, what, where, by whom, with the evidence that is gone a moment later.
+ */
 #ifndef CORETRAP_DEATH_BPF_H
 #define CORETRAP_DEATH_BPF_H
 
 #include "arch.bpf.h"
 #include "common.bpf.h"
 
-#define SIGILL   4
-#define SIGTRAP  5
-#define SIGBUS   7
-#define SIGFPE   8
-#define SIGKILL  9
-#define SIGSEGV  11
+#define SIGILL	4
+#define SIGTRAP 5
+#define SIGBUS	7
+#define SIGFPE	8
+#define SIGKILL 9
+#define SIGSEGV 11
 
-#define SI_KERNEL         0x80 /* include/uapi/asm-generic/siginfo.h */
+#define SI_KERNEL	  0x80 /* include/uapi/asm-generic/siginfo.h */
 #define SIGNAL_GROUP_EXIT 0x4  /* include/linux/sched/signal.h */
-#define RLIMIT_CORE       4
-#define MMF_DUMPABLE_MASK 3   /* include/linux/mm_types.h; 0: SUID_DUMP_DISABLE */
+#define RLIMIT_CORE	  4
+#define MMF_DUMPABLE_MASK 3 /* include/linux/mm_types.h; 0: SUID_DUMP_DISABLE */
 
-#define EARLIER_FAULT_NS 100000000ULL /* a failed handler frame follows its fault within microseconds */
+#define EARLIER_FAULT_NS \
+	100000000ULL /* a failed handler frame follows its fault within microseconds */
 
 struct sender_key {
 	__u32 tgid;
@@ -38,8 +40,9 @@ struct fault {
 	__u64 address, trap, error_code;
 };
 
-/* The last fault of a thread that a handler was to take: a stack overflow shows as this, then as SI_KERNEL without an
- * address, because the handler's frame did not fit. LRU: it is only of interest for microseconds. */
+/* The last fault of a thread that a handler was to take: a stack overflow shows as this, then as
+ * SI_KERNEL without an address, because the handler's frame did not fit. LRU: it is only of
+ * interest for microseconds. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
@@ -60,7 +63,8 @@ enum claim {
 	CLAIM_EXIT,
 };
 
-/* True for the first caller of a process and kind. A full table claims too: two records are better than none. */
+/* True for the first caller of a process and kind. A full table claims too: two records are better
+ * than none. */
 static __always_inline bool claim(struct task_struct *task, enum claim what)
 {
 	struct death_key key = {
@@ -83,7 +87,8 @@ static __always_inline bool is_fault_signal(int sig)
 	return sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP;
 }
 
-static __always_inline void fill_fault(struct ct_signal *s, struct task_struct *task, struct kernel_siginfo *info)
+static __always_inline void fill_fault(
+	struct ct_signal *s, struct task_struct *task, struct kernel_siginfo *info)
 {
 	__u32 tid = BPF_CORE_READ(task, pid);
 	struct fault *earlier;
@@ -117,7 +122,8 @@ static __always_inline void fill_sender(struct ct_signal *s, struct kernel_sigin
 	bpf_map_delete_elem(&senders, &key);
 }
 
-static __always_inline void fill_code_place(struct ct_signal *s, void *ctx, struct task_struct *task)
+static __always_inline void fill_code_place(
+	struct ct_signal *s, void *ctx, struct task_struct *task)
 {
 	struct bpf_stack_build_id place = {};
 	struct pt_regs *regs = user_registers(task);
@@ -165,8 +171,8 @@ static __always_inline bool is_dumpable(struct task_struct *task)
 	return flags & MMF_DUMPABLE_MASK;
 }
 
-static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct task_struct *task, int sig,
-	struct kernel_siginfo *info, __u32 flags)
+static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct task_struct *task,
+	int sig, struct kernel_siginfo *info, __u32 flags)
 {
 	struct rlimit limit = {};
 
@@ -189,11 +195,14 @@ static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct t
 	s->arguments_size = fill_arguments(s->arguments, task);
 }
 
-/* The stack from the red zone up, as far as it is resident: reads in slices, so that one absent page costs a slice. */
+/* The stack from the red zone up, as far as it is resident: reads in slices, so that one absent
+ * page costs a slice. */
 static __always_inline void fill_stack(struct ct_death *d)
 {
 	const __u32 slice = 1024;
-	__u64 start = d->signal.flags & CT_HAS_REGISTERS ? d->signal.registers[REGISTER_SP] - RED_ZONE : 0;
+	__u64 start = d->signal.flags & CT_HAS_REGISTERS
+			      ? d->signal.registers[REGISTER_SP] - RED_ZONE
+			      : 0;
 	__u32 size = 0;
 
 	d->stack_start = start;
@@ -206,11 +215,13 @@ static __always_inline void fill_stack(struct ct_death *d)
 	d->stack_size = size;
 }
 
-/* The one record of a death. CTX is the program's, TASK the dying thread, which is the current one. */
-static __always_inline void emit_death(void *ctx, struct task_struct *task, int sig, struct kernel_siginfo *info,
-	__u32 flags)
+/* The one record of a death. CTX is the program's, TASK the dying thread, which is the current one.
+ */
+static __always_inline void emit_death(
+	void *ctx, struct task_struct *task, int sig, struct kernel_siginfo *info, __u32 flags)
 {
-	struct ct_death *death = reserve(&deaths, CT_DEATH, sizeof(*death), CT_LOSS_DEATH_RING_FULL);
+	struct ct_death *death =
+		reserve(&deaths, CT_DEATH, sizeof(*death), CT_LOSS_DEATH_RING_FULL);
 
 	if (!death)
 		return;

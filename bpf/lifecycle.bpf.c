@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Birth, new image and end of processes: who is watched follows from these, so that nothing polls /proc. */
+/* Birth, new image and end of processes: who is watched follows from these, so that nothing polls
+ * /proc. */
 #include "common.bpf.h"
 #include "death.bpf.h"
 
@@ -48,7 +49,8 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	if (!event)
 		return 0;
 	fill_process(&event->process, task);
-	if (bpf_probe_read_kernel_str(event->filename, sizeof(event->filename), BPF_CORE_READ(bprm, filename)) < 0)
+	if (bpf_probe_read_kernel_str(
+		    event->filename, sizeof(event->filename), BPF_CORE_READ(bprm, filename)) < 0)
 		event->filename[0] = '\0';
 	event->arguments_size = fill_arguments(event->arguments, task);
 	event->padding = 0;
@@ -68,8 +70,8 @@ int BPF_PROG(process_rename, struct task_struct *task)
 	return 0;
 }
 
-static __always_inline void emit_exit(struct task_struct *task, __u32 code, bool had_record, void *ring,
-	enum ct_loss reason)
+static __always_inline void emit_exit(
+	struct task_struct *task, __u32 code, bool had_record, void *ring, enum ct_loss reason)
 {
 	struct ct_exit *event = reserve(ring, CT_EXIT, sizeof(*event), reason);
 
@@ -81,8 +83,9 @@ static __always_inline void emit_exit(struct task_struct *task, __u32 code, bool
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Runs for every thread; the process ends with the one that leaves no other alive. Two threads that end together may
- * both see zero: the insert in `reported` decides. Deaths that no signal_deliver showed are caught here. */
+/* Runs for every thread; the process ends with the one that leaves no other alive. Two threads that
+ * end together may both see zero: the insert in `reported` decides. Deaths that no signal_deliver
+ * showed are caught here. */
 SEC("?tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
@@ -91,14 +94,16 @@ int BPF_PROG(process_exit, struct task_struct *task)
 
 	if (BPF_CORE_READ(signal, live.counter) != 0 || is_kernel_thread(task) || !is_watched(task))
 		return 0;
-	code = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT ? BPF_CORE_READ(signal, group_exit_code)
-								: BPF_CORE_READ(task, exit_code);
+	code = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
+		       ? BPF_CORE_READ(signal, group_exit_code)
+		       : BPF_CORE_READ(task, exit_code);
 	sig = code & 0x7f;
 	if (sig && claim(task, CLAIM_DEATH))
 		emit_death(ctx, task, sig, NULL, 0);
 	if (!claim(task, CLAIM_EXIT))
 		return 0;
-	/* The end of a death that was reported settles what became of its core: as precious as the death. */
+	/* The end of a death that was reported settles what became of its core: as precious as the
+	 * death. */
 	if (sig)
 		emit_exit(task, code, true, &deaths, CT_LOSS_DEATH_RING_FULL);
 	else if (mark_of(task))
@@ -110,7 +115,8 @@ SEC("?tp_btf/sched_process_free")
 int BPF_PROG(process_free, struct task_struct *task)
 {
 	__u32 tgid = BPF_CORE_READ(task, tgid);
-	struct death_key key = {.tgid = tgid, .what = CLAIM_DEATH, .start_ns = BPF_CORE_READ(task, start_boottime)};
+	struct death_key key = {
+		.tgid = tgid, .what = CLAIM_DEATH, .start_ns = BPF_CORE_READ(task, start_boottime)};
 	struct ct_mark *mark;
 
 	if (tgid != (__u32)BPF_CORE_READ(task, pid))
@@ -119,7 +125,9 @@ int BPF_PROG(process_free, struct task_struct *task)
 	key.what = CLAIM_EXIT;
 	bpf_map_delete_elem(&reported, &key);
 	mark = bpf_map_lookup_elem(&marks, &tgid);
-	if (mark && mark->start_ticks == key.start_ns / NSEC_PER_TICK) /* the id may belong to a new process already */
+	if (mark && mark->start_ticks ==
+			    key.start_ns /
+				    NSEC_PER_TICK) /* the id may belong to a new process already */
 		bpf_map_delete_elem(&marks, &tgid);
 	return 0;
 }

@@ -4,13 +4,17 @@
 #include "death.bpf.h"
 
 /* include/linux/signal.h: bit N-1 is signal N. */
-#define BIT_OF(sig)      (1ULL << ((sig)-1))
-#define CORE_SIGNALS     (BIT_OF(3) | BIT_OF(4) | BIT_OF(5) | BIT_OF(6) | BIT_OF(7) | BIT_OF(8) | BIT_OF(11) | BIT_OF(24) | BIT_OF(25) | BIT_OF(31))
-#define HARMLESS_SIGNALS (BIT_OF(17) | BIT_OF(18) | BIT_OF(19) | BIT_OF(20) | BIT_OF(21) | BIT_OF(22) | BIT_OF(23) | BIT_OF(28))
+#define BIT_OF(sig) (1ULL << ((sig)-1))
+#define CORE_SIGNALS                                                                          \
+	(BIT_OF(3) | BIT_OF(4) | BIT_OF(5) | BIT_OF(6) | BIT_OF(7) | BIT_OF(8) | BIT_OF(11) | \
+		BIT_OF(24) | BIT_OF(25) | BIT_OF(31))
+#define HARMLESS_SIGNALS                                                               \
+	(BIT_OF(17) | BIT_OF(18) | BIT_OF(19) | BIT_OF(20) | BIT_OF(21) | BIT_OF(22) | \
+		BIT_OF(23) | BIT_OF(28))
 
-#define SIG_IGN             1
-#define SIGNAL_UNKILLABLE   0x40 /* include/linux/sched/signal.h: the init of a PID namespace */
-#define SEND_SIG_PRIV       1    /* pseudo siginfo pointers: 0 from user space, 1 from the kernel */
+#define SIG_IGN		  1
+#define SIGNAL_UNKILLABLE 0x40 /* include/linux/sched/signal.h: the init of a PID namespace */
+#define SEND_SIG_PRIV	  1    /* pseudo siginfo pointers: 0 from user space, 1 from the kernel */
 
 struct first_chance_rate {
 	__u64 window_start_ns;
@@ -27,7 +31,8 @@ struct {
 
 static __always_inline bool within_rate(__u32 tgid)
 {
-	struct first_chance_rate *rate = bpf_map_lookup_elem(&first_chance_rates, &tgid), fresh = {};
+	struct first_chance_rate *rate = bpf_map_lookup_elem(&first_chance_rates, &tgid),
+				 fresh = {};
 	__u64 now = bpf_ktime_get_boot_ns();
 
 	if (!rate || now - rate->window_start_ns > 1000000000ULL) {
@@ -43,7 +48,8 @@ static __always_inline bool within_rate(__u32 tgid)
 }
 
 /* A handler takes the signal: the process lives on, for now. */
-static __always_inline void first_chance(void *ctx, struct task_struct *task, int sig, struct kernel_siginfo *info)
+static __always_inline void first_chance(
+	void *ctx, struct task_struct *task, int sig, struct kernel_siginfo *info)
 {
 	__u32 tid = BPF_CORE_READ(task, pid), tgid = BPF_CORE_READ(task, tgid);
 	struct fault fault = {.time_ns = bpf_ktime_get_boot_ns()};
@@ -63,8 +69,8 @@ static __always_inline void first_chance(void *ctx, struct task_struct *task, in
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Every thread of a process that ends is shown a SIGKILL, whatever ended it; the true signal is in group_exit_code, and
- * 0 there means exit_group or another thread's exec. */
+/* Every thread of a process that ends is shown a SIGKILL, whatever ended it; the true signal is in
+ * group_exit_code, and 0 there means exit_group or another thread's exec. */
 static __always_inline void killed(void *ctx, struct task_struct *task)
 {
 	struct signal_struct *signal = BPF_CORE_READ(task, signal);
@@ -72,7 +78,8 @@ static __always_inline void killed(void *ctx, struct task_struct *task)
 
 	if (!(BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT) || sig == 0 || sig > 64)
 		return;
-	/* A core signal: the thread that took it has reported it, or (seccomp before 5.16) the exit will. */
+	/* A core signal: the thread that took it has reported it, or (seccomp before 5.16) the exit
+	 * will. */
 	if (CORE_SIGNALS & BIT_OF(sig))
 		return;
 	if (claim(task, CLAIM_DEATH))
@@ -113,7 +120,8 @@ int BPF_PROG(signal_generate, int sig, struct kernel_siginfo *info, struct task_
 	struct task_struct *task;
 	__u64 id;
 
-	if (sig < 1 || sig > 64 || (HARMLESS_SIGNALS & BIT_OF(sig)) || (unsigned long)info == SEND_SIG_PRIV)
+	if (sig < 1 || sig > 64 || (HARMLESS_SIGNALS & BIT_OF(sig)) ||
+		(unsigned long)info == SEND_SIG_PRIV)
 		return 0;
 	if ((unsigned long)info && BPF_CORE_READ(info, si_code) > 0)
 		return 0; /* raised by the kernel: whoever runs now has nothing to do with it */
@@ -137,7 +145,8 @@ static __always_inline void oom_victim(__u32 pid)
 	bpf_map_update_elem(&oom_victims, &pid, &now, BPF_ANY);
 }
 
-/* The tracepoint's argument was the victim's id, and is its task since 6.9: user space turns on the one that fits. */
+/* The tracepoint's argument was the victim's id, and is its task since 6.9: user space turns on the
+ * one that fits. */
 SEC("?tp_btf/mark_victim")
 int BPF_PROG(oom_victim_task, struct task_struct *task)
 {

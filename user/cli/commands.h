@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The subcommands: each takes its own argument list (argv[0] is its name) and returns the exit status. */
+/* The subcommands: each takes its own argument list (argv[0] is its name) and returns the exit
+ * status. */
 #pragma once
 
 enum exit_status {

@@ -15,10 +15,11 @@
 #include "target/memory.h"
 #include "target/unwind.h"
 
-#define UNWINDERS_MAX     4                     /* at a time: a storm must not take the host's processors */
+#define UNWINDERS_MAX	  4 /* at a time: a storm must not take the host's processors */
 #define UNWIND_TIMEOUT_NS (500 * NSEC_PER_MSEC) /* the trip goes out then with what there is */
-#define FRAMES_MAX        64
-#define HANDLER_GRACE_NS  (500 * NSEC_PER_MSEC) /* after the end, for a question still in the socket */
+#define FRAMES_MAX	  64
+#define HANDLER_GRACE_NS \
+	(500 * NSEC_PER_MSEC) /* after the end, for a question still in the socket */
 
 struct death {
 	struct death *next;
@@ -34,7 +35,8 @@ struct death {
 	bool ended;
 	uint64_t ended_ns; /* CLOCK_MONOTONIC */
 	int exit_code;
-	bool settled; /* its last event is out; kept until the process ended, against a second record */
+	bool settled; /* its last event is out; kept until the process ended, against a second
+			 record */
 };
 
 struct deaths {
@@ -133,27 +135,37 @@ static const char *kernel_refusal(const struct death *death)
 		return "not-dumpable";
 	if (s->core_soft == 1)
 		return "core-limit-1"; /* the kernel takes this for a crash of a crash handler */
-	return "no-handler";           /* more at once than core_pipe_limit, or no memory to start one */
+	return "no-handler"; /* more at once than core_pipe_limit, or no memory to start one */
+}
+
+/* A capture that was decided comes to nothing. */
+static void fail(struct deaths *d, struct death *death, const char *reason, const char *detail)
+{
+	d->counts.failed++;
+	rule_give_back(d->context.state);
+	output_end(d->context.output, false, NULL);
+	settle(d, death, reason, detail);
 }
 
 static void answer(struct deaths *d, struct death *death)
 {
-	int r = broker_answer(d->context.broker, death->conversation, &death->decision, death->trip,
-		death->decision.capture ? d->context.outputfd : -1);
+	int fd = death->decision.capture ? output_begin(d->context.output) : -1;
+	int r = fd < 0 && death->decision.capture ? fd : 0;
 
 	death->answered = true;
-	if (r < 0 && death->decision.capture) {
-		d->counts.failed++;
-		rule_give_back(d->context.state);
-		settle(d, death, "handler-unreachable", strerror(-r));
-	}
+	if (r == 0)
+		r = broker_answer(
+			d->context.broker, death->conversation, &death->decision, death->trip, fd);
+	if (r < 0 && death->decision.capture)
+		fail(d, death, "handler-unreachable", strerror(-r));
 }
 
 static void decide(struct deaths *d, struct death *death)
 {
 	struct event *e = death->event;
 
-	death->decision = rule_decide(d->context.rule, d->context.state, e, clock_now_ns(CLOCK_BOOTTIME));
+	death->decision =
+		rule_decide(d->context.rule, d->context.state, e, clock_now_ns(CLOCK_BOOTTIME));
 	death->decided = true;
 	d->counts.tripped++;
 	say(d, json_incref(death->trip));
@@ -281,21 +293,26 @@ void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *resu
 {
 	struct death *death = find_conversation(d, conversation);
 	json_t *capture = json_object_get(result, "capture"), *event;
+	int r;
 
 	if (!death || death->settled)
 		return;
-	if (capture) {
-		event = incident_follow(death->trip, "capture", clock_now_ns(CLOCK_REALTIME));
-		if (event)
-			json_object_set(event, "capture", capture);
-		say(d, event);
-		d->counts.captured++;
-		death->settled = true;
+	if (!capture) {
+		fail(d, death, json_get_text(result, "reason", "handler-died"),
+			json_get_text(result, "detail", NULL));
 		return;
 	}
-	d->counts.failed++;
-	rule_give_back(d->context.state);
-	settle(d, death, json_get_text(result, "skip", "handler-died"), json_get_text(result, "detail", NULL));
+	r = output_end(d->context.output, true, capture);
+	if (r < 0) {
+		fail(d, death, "output", strerror(-r));
+		return;
+	}
+	event = incident_follow(death->trip, "capture", clock_now_ns(CLOCK_REALTIME));
+	if (event)
+		json_object_set(event, "capture", capture);
+	say(d, event);
+	d->counts.captured++;
+	death->settled = true;
 }
 
 void deaths_ended(struct deaths *d, pid_t pid, uint64_t start_ticks, int exit_code)
@@ -328,12 +345,11 @@ static void progress_one(struct deaths *d, struct death *death, uint64_t now_ns)
 	} else if (death->waits_for_unwinder) {
 		unwind_or_decide(d, death);
 	}
-	/* A capture was decided, the process is gone, and no handler ever asked: the kernel gave no core. */
+	/* A capture was decided, the process is gone, and no handler ever asked: the kernel gave no
+	 * core. */
 	if (death->decided && !death->settled && !death->asked && death->ended &&
 		now_ns - death->ended_ns > HANDLER_GRACE_NS) {
-		d->counts.failed++;
-		rule_give_back(d->context.state);
-		settle(d, death, kernel_refusal(death), NULL);
+		fail(d, death, kernel_refusal(death), NULL);
 	}
 }
 

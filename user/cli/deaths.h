@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Deaths on their way from the kernel's record to the last event that speaks of them.
  *
- * Two messages tell of one death, in either order: the record from the ring buffer, and the question of the crash
- * handler that the kernel started. The record is unwound first, so that the trip names the function; then the rule
- * decides, the trip goes out, and the handler, if there is one, gets its answer. */
+ * Two messages tell of one death, in either order: the record from the ring buffer, and the
+ * question of the crash handler that the kernel started. The record is unwound first, so that the
+ * trip names the function; then the rule decides, the trip goes out, and the handler, if there is
+ * one, gets its answer. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "capture/broker.h"
+#include "cli/output.h"
 #include "probe/event.h"
 #include "rules/rule.h"
 #include "sink/feed.h"
@@ -21,7 +23,7 @@ struct deaths_context {
 	struct rule_state *state;
 	const struct feed *feed;
 	struct broker *broker; /* NULL: no handler will ask */
-	int outputfd;          /* the store's directory, a file or standard output; -1: none */
+	struct output *output;
 };
 
 struct deaths;
@@ -31,8 +33,8 @@ void deaths_free(struct deaths *d);
 /* Readable when deaths_progress() has something to do. */
 int deaths_fd(const struct deaths *d);
 
-/* A process that is watched dies, or a handler takes a signal, and the rule waits for that. Event and identity are
- * taken over. 0 or -errno. */
+/* A process that is watched dies, or a handler takes a signal, and the rule waits for that. Event
+ * and identity are taken over. 0 or -errno. */
 int deaths_begin(struct deaths *d, struct event *e, struct identity *id);
 /* Whether that process' death is known already. */
 bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks);

@@ -26,7 +26,8 @@ int targets_add(struct targets *t, struct identity *id, const struct target **ou
 
 	if (!target)
 		return -ENOMEM;
-	r = probe_mark(t->probe, id->pid, id->start_ticks, 0, t->who->tree ? PROBE_WATCH_TREE : PROBE_WATCH);
+	r = probe_mark(t->probe, id->pid, id->start_ticks, 0,
+		t->who->tree ? PROBE_WATCH_TREE : PROBE_WATCH);
 	if (r < 0 && who_is_pids_only(t->who)) {
 		free(target); /* nothing else would have it reported */
 		return r;
@@ -77,7 +78,8 @@ static int read_identity(pid_t pid, struct identity *out)
 	return r;
 }
 
-/* Children of targets, their children and so on: /proc is read in no order, so until a pass adds nothing. */
+/* Children of targets, their children and so on: /proc is read in no order, so until a pass adds
+ * nothing. */
 static int add_descendants(struct targets *t, struct identity *all, size_t n)
 {
 	bool grew = t->who->tree;
@@ -87,7 +89,8 @@ static int add_descendants(struct targets *t, struct identity *all, size_t n)
 		for (size_t i = 0; i < n; i++) {
 			bool child = false;
 
-			for (const struct target *target = t->head; target && all[i].pid; target = target->next)
+			for (const struct target *target = t->head; target && all[i].pid;
+				target = target->next)
 				child |= target->pid == all[i].ppid;
 			if (!child)
 				continue;
@@ -122,7 +125,8 @@ int targets_find(struct targets *t)
 			continue;
 		}
 		if (n == room) {
-			struct identity *bigger = reallocarray(all, room ? room * 2 : 256, sizeof(*all));
+			struct identity *bigger =
+				reallocarray(all, room ? room * 2 : 256, sizeof(*all));
 
 			r = bigger ? 0 : -ENOMEM;
 			all = bigger ? bigger : all;
@@ -147,7 +151,8 @@ static int copy_identity(const struct identity *in, struct identity *out)
 	out->arguments = in->arguments ? malloc(in->arguments_size + 1) : NULL;
 	if (out->arguments)
 		memcpy(out->arguments, in->arguments, in->arguments_size + 1);
-	if ((in->executable && !out->executable) || (in->cgroup && !out->cgroup) || (in->arguments && !out->arguments)) {
+	if ((in->executable && !out->executable) || (in->cgroup && !out->cgroup) ||
+		(in->arguments && !out->arguments)) {
 		identity_free(out);
 		return -ENOMEM;
 	}
@@ -186,7 +191,8 @@ int targets_identify(const struct targets *t, const struct event *e, struct iden
 	struct identity id = {};
 	int r;
 
-	if (read_identity(e->process.pid, &id) < 0 || id.start_ticks != e->process.start_ticks || !id.executable) {
+	if (read_identity(e->process.pid, &id) < 0 || id.start_ticks != e->process.start_ticks ||
+		!id.executable) {
 		identity_free(&id);
 		r = known ? copy_identity(&known->identity, &id) : 0;
 		if (r < 0)
@@ -204,7 +210,8 @@ bool targets_judge(struct targets *t, const struct event *e, const struct identi
 {
 	const struct event_process *p = &e->process;
 
-	/* Of the tree's members the kernel side says so; who joined before the mark was there shows by its parent. */
+	/* Of the tree's members the kernel side says so; who joined before the mark was there shows
+	 * by its parent. */
 	if (p->tree_root)
 		return true;
 	if (who_matches(t->who, id))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The processes a rule watches: found once when armed, then kept true by exec, fork and exit events. */
+/* The processes a rule watches: found once when armed, then kept true by exec, fork and exit
+ * events. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,7 +33,9 @@ void targets_remove(struct targets *t, pid_t pid, uint64_t start_ticks);
 const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t start_ticks);
 void targets_free(struct targets *t);
 
-/* What is known of the event's process: from /proc while it is there, else from the table, else from the event. */
+/* What is known of the event's process: from /proc while it is there, else from the table, else
+ * from the event. */
 int targets_identify(const struct targets *t, const struct event *e, struct identity *out);
-/* Whether the event's process is watched; one that is not, and cannot come to be without an exec, is marked so. */
+/* Whether the event's process is watched; one that is not, and cannot come to be without an exec,
+ * is marked so. */
 bool targets_judge(struct targets *t, const struct event *e, const struct identity *id);

@@ -36,28 +36,35 @@ enum { /* options without a letter */
 static const struct argp_option options[] = {
 	{0, 0, 0, 0, "WHO (one of these; different ones narrow, the same one repeated widens)", 1},
 	{"pid", 'p', "N", 0, "the process with this id", 1},
-	{"name", OPT_NAME, "GLOB", 0, "by comm, executable's base name, or script or jar that an interpreter runs", 1},
+	{"name", OPT_NAME, "GLOB", 0,
+		"by comm, executable's base name, or script or jar that an interpreter runs", 1},
 	{"exe", OPT_EXE, "GLOB", 0, "by the executable's path", 1},
 	{"cmdline", OPT_CMDLINE, "GLOB", 0, "by the arguments, joined by blanks", 1},
 	{"user", OPT_USER, "USER", 0, "by effective user, name or id", 1},
 	{"cgroup", OPT_CGROUP, "GLOB", 0, "by cgroup path, or one of its components", 1},
 	{"unit", OPT_UNIT, "NAME", 0, "by systemd unit", 1},
-	{"container", OPT_CONTAINER, "ID|NAME", 0, "by container id (12 digits or more) or name in the cgroup path", 1},
+	{"container", OPT_CONTAINER, "ID|NAME", 0,
+		"by container id (12 digits or more) or name in the cgroup path", 1},
 	{"tree", OPT_TREE, 0, 0, "and whatever descends from those", 1},
 	{"all", OPT_ALL, 0, 0, "every process", 1},
 	{0, 0, 0, 0, "WHEN", 2},
-	{"signal", OPT_SIGNAL, "fatal|SIG,…", 0, "it dies of one of these (default: the signals that dump core)", 2},
-	{"first-chance", OPT_FIRST_CHANCE, "SIG,…", 0, "a handler takes one of these (reported, not captured)", 2},
+	{"signal", OPT_SIGNAL, "fatal|SIG,…", 0,
+		"it dies of one of these (default: the signals that dump core)", 2},
+	{"first-chance", OPT_FIRST_CHANCE, "SIG,…", 0,
+		"a handler takes one of these (reported, not captured)", 2},
 	{0, 0, 0, 0, "HOW OFTEN", 3},
 	{"count", 'n', "N", 0, "end after N captures (default 1, 0: no end)", 3},
 	{"every", OPT_EVERY, "TIME", 0, "at least this long between two captures", 3},
-	{"duration", OPT_DURATION, "TIME", 0, "end after this time; exit status 4 if nothing tripped", 3},
+	{"duration", OPT_DURATION, "TIME", 0,
+		"end after this time; exit status 4 if nothing tripped", 3},
 	{0, 0, 0, 0, "WHAT", 4},
-	{"kind", OPT_KIND, "full|heap|mini|stacks|none", 0, "how much to capture (default full)", 4},
+	{"kind", OPT_KIND, "full|heap|mini|stacks|none", 0, "how much to capture (default full)",
+		4},
 	{"compress", OPT_COMPRESS, "zstd|none", 0, "none gives a sparse file (default zstd)", 4},
 	{"output", 'o', "DIR|FILE|-", 0, "store (a directory), one file, or standard output", 4},
 	{"comment", OPT_COMMENT, "TEXT", 0, "goes into the capture", 4},
-	{"ignore-core-limit", OPT_IGNORE_CORE_LIMIT, 0, 0, "memory also where the hard RLIMIT_CORE is 0", 4},
+	{"ignore-core-limit", OPT_IGNORE_CORE_LIMIT, 0, 0,
+		"memory also where the hard RLIMIT_CORE is 0", 4},
 	{"observe", OPT_OBSERVE, 0, 0, "decide and report, capture nothing", 4},
 	{0, 0, 0, 0, "All commands", 5},
 	{"json", OPT_JSON, 0, 0, "events on standard output as JSON lines", 5},
@@ -70,8 +77,12 @@ static const struct {
 	int key;
 	enum who_kind kind;
 } globs[] = {
-	{OPT_NAME, WHO_NAME},     {OPT_EXE, WHO_EXE},   {OPT_CMDLINE, WHO_CMDLINE},
-	{OPT_CGROUP, WHO_CGROUP}, {OPT_UNIT, WHO_UNIT}, {OPT_CONTAINER, WHO_CONTAINER},
+	{OPT_NAME, WHO_NAME},
+	{OPT_EXE, WHO_EXE},
+	{OPT_CMDLINE, WHO_CMDLINE},
+	{OPT_CGROUP, WHO_CGROUP},
+	{OPT_UNIT, WHO_UNIT},
+	{OPT_CONTAINER, WHO_CONTAINER},
 };
 
 struct parse {
@@ -113,7 +124,8 @@ static void add_glob(struct argp_state *state, struct who *who, int key, const c
 }
 
 /* "SEGV,ABRT" into a mask. SIGSTOP and SIGCONT kill nobody, and nobody can handle SIGKILL. */
-static uint64_t parse_signals(struct argp_state *state, const char *flag, const char *arg, uint64_t impossible)
+static uint64_t parse_signals(
+	struct argp_state *state, const char *flag, const char *arg, uint64_t impossible)
 {
 	char *copy = strdup(arg), *rest = copy, *name;
 	uint64_t mask = 0;
@@ -151,7 +163,8 @@ static void parse_what(int key, char *arg, struct argp_state *state, struct pars
 	case OPT_KIND:
 		v = core_kind_parse(arg);
 		if (v < 0)
-			argp_error(state, "--kind: '%s' is not one of full, heap, mini, stacks, none", arg);
+			argp_error(state,
+				"--kind: '%s' is not one of full, heap, mini, stacks, none", arg);
 		what->kind = (enum core_kind)v;
 		p->kind_given = true;
 		break;
@@ -183,8 +196,8 @@ static void parse_what(int key, char *arg, struct argp_state *state, struct pars
 
 static void parse_when(int key, char *arg, struct argp_state *state, struct parse *p)
 {
-	const uint64_t stops = SIGNAL_BIT(17) | SIGNAL_BIT(18) | SIGNAL_BIT(19) | SIGNAL_BIT(20) | SIGNAL_BIT(21) |
-			       SIGNAL_BIT(22) | SIGNAL_BIT(23) | SIGNAL_BIT(28);
+	const uint64_t stops = SIGNAL_BIT(17) | SIGNAL_BIT(18) | SIGNAL_BIT(19) | SIGNAL_BIT(20) |
+			       SIGNAL_BIT(21) | SIGNAL_BIT(22) | SIGNAL_BIT(23) | SIGNAL_BIT(28);
 	struct rule *rule = &p->out->rule;
 
 	switch (key) {
@@ -196,7 +209,8 @@ static void parse_when(int key, char *arg, struct argp_state *state, struct pars
 		p->fatal_given = true;
 		break;
 	case OPT_FIRST_CHANCE:
-		rule->first_chance |= parse_signals(state, "--first-chance", arg, SIGNAL_BIT(9) | SIGNAL_BIT(19));
+		rule->first_chance |=
+			parse_signals(state, "--first-chance", arg, SIGNAL_BIT(9) | SIGNAL_BIT(19));
 		break;
 	case 'n':
 		if (text_parse_u64(arg, &rule->count) < 0)
@@ -217,11 +231,14 @@ static void check(struct argp_state *state, struct parse *p)
 	struct rule *rule = &p->out->rule;
 
 	if (who_is_empty(&rule->who) && !p->out->command)
-		argp_error(state, "WHO is missing: --pid, --name, --exe, --cmdline, --user, --cgroup, --unit, --container, "
+		argp_error(state, "WHO is missing: --pid, --name, --exe, --cmdline, --user, "
+				  "--cgroup, --unit, --container, "
 				  "--all, or -- COMMAND");
 	if (!who_is_empty(&rule->who) && p->out->command)
-		argp_error(state, "-- COMMAND is what is watched: another WHO beside it makes no sense");
-	if (rule->who.all && (rule->who.process_count || rule->who.user_count || who_has_globs(&rule->who)))
+		argp_error(state,
+			"-- COMMAND is what is watched: another WHO beside it makes no sense");
+	if (rule->who.all &&
+		(rule->who.process_count || rule->who.user_count || who_has_globs(&rule->who)))
 		argp_error(state, "--all: leaves nothing to narrow");
 	if (rule->who.all && rule->who.tree)
 		argp_error(state, "--tree: --all has every process already");
@@ -230,15 +247,19 @@ static void check(struct argp_state *state, struct parse *p)
 	if (rule->observe && rule->what.output)
 		argp_error(state, "--output: --observe captures nothing");
 	if (p->compress_given && (rule->what.kind == CORE_STACKS || rule->what.kind == CORE_NONE))
-		argp_error(state, "--compress: kind %s has no core", core_kind_name(rule->what.kind));
+		argp_error(
+			state, "--compress: kind %s has no core", core_kind_name(rule->what.kind));
 	if (rule->what.output && rule->what.kind == CORE_NONE)
 		argp_error(state, "--output: kind none writes nothing");
 	if (rule->what.output && strcmp(rule->what.output, "-") == 0) {
 		rule->what.form = OUTPUT_STDOUT;
 		if (p->out->json)
-			argp_error(state, "--output: standard output cannot take the core and --json both");
+			argp_error(state,
+				"--output: standard output cannot take the core and --json both");
 		if (rule->count != 1)
-			argp_error(state, "--output: standard output takes one capture, not --count %ju", (uintmax_t)rule->count);
+			argp_error(state,
+				"--output: standard output takes one capture, not --count %ju",
+				(uintmax_t)rule->count);
 	}
 	if (p->out->json && p->out->quiet)
 		argp_error(state, "--quiet: --json has every event");
@@ -296,9 +317,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		log_set_level(log_get_level() < LOG_LEVEL_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
 		return 0;
 	case ARGP_KEY_ARG:
-		/* Words are a command only behind "--", so that a forgotten flag is not started as a program. */
+		/* Words are a command only behind "--", so that a forgotten flag is not started as
+		 * a program. */
 		if (state->quoted == 0 || state->next - 1 < state->quoted)
-			argp_error(state, "'%s' is not an option; a command to start goes behind --", arg);
+			argp_error(state,
+				"'%s' is not an option; a command to start goes behind --", arg);
 		state->next--;
 		return ARGP_ERR_UNKNOWN;
 	case ARGP_KEY_ARGS:

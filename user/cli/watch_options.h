@@ -10,11 +10,11 @@
 struct watch_options {
 	struct rule rule;
 	uint64_t duration_ns; /* 0: no end */
-	char **command;       /* after --, NULL: none; borrowed from argv */
+	char **command;	      /* after --, NULL: none; borrowed from argv */
 	bool json, quiet;
 };
 
-/* Parses ARGV; exits with status 2 and one line that names the flag where something makes no sense, 0 for --help, and 3
- * where a --pid does not exist. */
+/* Parses ARGV; exits with status 2 and one line that names the flag where something makes no sense,
+ * 0 for --help, and 3 where a --pid does not exist. */
 void watch_options_parse(int argc, char **argv, struct watch_options *out);
 void watch_options_free(struct watch_options *o);

@@ -9,20 +9,20 @@
 
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
-#define TAKE_PTR(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) *_pp = &(p);                                                         \
-		__typeof__(p) _v = *_pp;                                                           \
-		*_pp = NULL;                                                                       \
-		_v;                                                                                \
+#define TAKE_PTR(p)                        \
+	({                                 \
+		__typeof__(p) *_pp = &(p); \
+		__typeof__(p) _v = *_pp;   \
+		*_pp = NULL;               \
+		_v;                        \
 	})
 
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int *_pf = &(fd);                                                                  \
-		int _v = *_pf;                                                                     \
-		*_pf = -1;                                                                         \
-		_v;                                                                                \
+#define TAKE_FD(fd)               \
+	({                        \
+		int *_pf = &(fd); \
+		int _v = *_pf;    \
+		*_pf = -1;        \
+		_v;               \
 	})
 
 static inline void cleanup_free(void *p)
@@ -49,8 +49,8 @@ static inline void cleanup_closedir(DIR **d)
 		closedir(*d);
 }
 
-#define _cleanup_free_     _cleanup_(cleanup_free)
-#define _cleanup_close_    _cleanup_(cleanup_close)
+#define _cleanup_free_	   _cleanup_(cleanup_free)
+#define _cleanup_close_	   _cleanup_(cleanup_close)
 #define _cleanup_fclose_   _cleanup_(cleanup_fclose)
 #define _cleanup_closedir_ _cleanup_(cleanup_closedir)
 

@@ -13,8 +13,9 @@ static inline void cleanup_json(json_t **j)
 #define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
 
 /* Each returns 0 or -ENOMEM; OBJ stays the caller's. */
-int json_put_text(json_t *obj, const char *key, const char *s);                /* any bytes, bounded at 4 KiB */
-int json_put_text_n(json_t *obj, const char *key, const char *s, size_t len);  /* the same, with a length */
+int json_put_text(json_t *obj, const char *key, const char *s); /* any bytes, bounded at 4 KiB */
+int json_put_text_n(
+	json_t *obj, const char *key, const char *s, size_t len); /* the same, with a length */
 int json_put_int(json_t *obj, const char *key, int64_t v);
 int json_put_bool(json_t *obj, const char *key, int v);
 int json_put_hex(json_t *obj, const char *key, uint64_t v); /* "0x1f" */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Log lines on standard error, as key=value. The level is the only mutable global of the program. */
+/* Log lines on standard error, as key=value. The level is the only mutable global of the program.
+ */
 #pragma once
 
 enum log_level {

@@ -17,9 +17,9 @@
 
 uint64_t signals_core_mask(void)
 {
-	return SIGNAL_BIT(SIGQUIT) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGABRT) |
-	       SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGSYS) |
-	       SIGNAL_BIT(SIGXCPU) | SIGNAL_BIT(SIGXFSZ);
+	return SIGNAL_BIT(SIGQUIT) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGTRAP) |
+	       SIGNAL_BIT(SIGABRT) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) |
+	       SIGNAL_BIT(SIGSYS) | SIGNAL_BIT(SIGXCPU) | SIGNAL_BIT(SIGXFSZ);
 }
 
 const char *signals_name(int sig, char *buf, size_t size)
@@ -50,8 +50,9 @@ int signals_parse(const char *s)
 	if (strcasecmp(s, "RTMIN") == 0)
 		return RTMIN_NAMED;
 	if (strncasecmp(s, "RTMIN+", 6) == 0)
-		return text_parse_u64(s + 6, &n) == 0 && n <= SIGNAL_MAX - RTMIN_NAMED ? RTMIN_NAMED + (int)n
-										       : -EINVAL;
+		return text_parse_u64(s + 6, &n) == 0 && n <= SIGNAL_MAX - RTMIN_NAMED
+			       ? RTMIN_NAMED + (int)n
+			       : -EINVAL;
 	for (int sig = 1; sig < 32; sig++) {
 		const char *name = sigabbrev_np(sig);
 

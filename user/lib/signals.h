@@ -7,7 +7,8 @@
 
 #define SIGNAL_BIT(sig) (1ULL << ((sig)-1))
 
-/* Signals whose default action is a core dump (include/linux/signal.h, SIG_KERNEL_COREDUMP_MASK). */
+/* Signals whose default action is a core dump (include/linux/signal.h, SIG_KERNEL_COREDUMP_MASK).
+ */
 uint64_t signals_core_mask(void);
 
 /* "SIGSEGV", "SIGRTMIN+3" (kernel numbering from 34), into BUF, which is returned. */

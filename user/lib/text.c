@@ -11,7 +11,8 @@
 
 #include "lib/clock.h"
 
-/* Length of the well-formed UTF-8 sequence at S (RFC 3629), 0 if there is none; *cp is its code point. */
+/* Length of the well-formed UTF-8 sequence at S (RFC 3629), 0 if there is none; *cp is its code
+ * point. */
 static size_t utf8_sequence(const unsigned char *s, size_t len, uint32_t *cp)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -62,7 +63,8 @@ static char *escape(const char *s, size_t len, size_t max, bool printable)
 		} else if (n == 0 || cp == 0 || (printable && deceives(cp))) {
 			n = n ? n : 1;
 			for (size_t k = 0; k < n; k++)
-				used += (size_t)sprintf(out + used, "\\x%02x", (unsigned char)s[i + k]);
+				used += (size_t)sprintf(
+					out + used, "\\x%02x", (unsigned char)s[i + k]);
 		} else {
 			memcpy(out + used, s + i, n);
 			used += n;
@@ -94,8 +96,9 @@ void text_filename(const char *s, char *out, size_t size)
 	for (; s[n] && n + 1 < size; n++) {
 		unsigned char c = (unsigned char)s[n];
 
-		out[n] = (isascii(c) && isalnum(c)) || c == '-' || c == '_' || (c == '.' && n) ? (char)tolower(c)
-											       : '_';
+		out[n] = (isascii(c) && isalnum(c)) || c == '-' || c == '_' || (c == '.' && n)
+				 ? (char)tolower(c)
+				 : '_';
 	}
 	if (n == 0 && size > 1)
 		out[n++] = '_';
@@ -152,7 +155,8 @@ static int scale_decimal(uint64_t whole, uint64_t millionths, uint64_t factor, u
 {
 	uint64_t product, rest = (uint64_t)((unsigned __int128)millionths * factor / 1000000);
 
-	if (__builtin_mul_overflow(whole, factor, &product) || __builtin_add_overflow(product, rest, &product))
+	if (__builtin_mul_overflow(whole, factor, &product) ||
+		__builtin_add_overflow(product, rest, &product))
 		return -ERANGE;
 	*out = product;
 	return 0;
@@ -187,9 +191,14 @@ int text_parse_duration(const char *s, uint64_t *out_ns)
 		const char *name;
 		uint64_t ns;
 	} units[] = {
-		{"", NSEC_PER_SEC},          {"s", NSEC_PER_SEC},          {"ms", NSEC_PER_MSEC},
-		{"us", 1000},                {"ns", 1},                    {"m", 60 * NSEC_PER_SEC},
-		{"h", 3600 * NSEC_PER_SEC}, {"d", 86400 * NSEC_PER_SEC},
+		{"", NSEC_PER_SEC},
+		{"s", NSEC_PER_SEC},
+		{"ms", NSEC_PER_MSEC},
+		{"us", 1000},
+		{"ns", 1},
+		{"m", 60 * NSEC_PER_SEC},
+		{"h", 3600 * NSEC_PER_SEC},
+		{"d", 86400 * NSEC_PER_SEC},
 	};
 	uint64_t whole, millionths;
 	const char *unit;

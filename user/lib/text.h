@@ -6,18 +6,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A new string (caller frees, NULL without memory) of at most MAX bytes of the input S of LEN bytes in
- * which everything that is not printable UTF-8 stands as \xNN: control and escape characters, invalid
- * or overlong sequences, bidirectional and zero-width controls. Backslash itself becomes \\.
- * A cut is marked with "…". Used for terminals and for the names of files. */
+/* A new string (caller frees, NULL without memory) of at most MAX bytes of the input S of LEN bytes
+ * in which everything that is not printable UTF-8 stands as \xNN: control and escape characters,
+ * invalid or overlong sequences, bidirectional and zero-width controls. Backslash itself becomes
+ * \\. A cut is marked with "…". Used for terminals and for the names of files. */
 char *text_printable(const char *s, size_t len, size_t max);
 
 /* The same bound and validity, but control characters stay (a JSON writer escapes them itself):
  * valid UTF-8, with \xNN only where the bytes are not. */
 char *text_utf8(const char *s, size_t len, size_t max);
 
-/* Lower-case letters, digits, '.', '_' and '-' only, everything else '_'; never empty, never starts with
- * a dot. For a path component. */
+/* Lower-case letters, digits, '.', '_' and '-' only, everything else '_'; never empty, never starts
+ * with a dot. For a path component. */
 void text_filename(const char *s, char *out, size_t size);
 
 /* Shell-style match (fnmatch without FNM_PATHNAME, so '*' crosses '/'). */

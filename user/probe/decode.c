@@ -12,9 +12,9 @@
 
 /* Page-fault error code of x86 (arch/x86/include/asm/trap_pf.h). */
 #define TRAP_PAGE_FAULT 14
-#define PF_PROTECTION   (1 << 0)
-#define PF_WRITE        (1 << 1)
-#define PF_INSTRUCTION  (1 << 4)
+#define PF_PROTECTION	(1 << 0)
+#define PF_WRITE	(1 << 1)
+#define PF_INSTRUCTION	(1 << 4)
 
 void event_free(struct event *e)
 {
@@ -49,7 +49,8 @@ static void decode_process(const struct ct_process *in, struct event_process *ou
 	out->exec_id = in->exec_id;
 	out->cgroup_id = in->cgroup_id;
 	copy_name(out->comm, sizeof(out->comm), in->comm, sizeof(in->comm));
-	copy_name(out->thread_comm, sizeof(out->thread_comm), in->thread_comm, sizeof(in->thread_comm));
+	copy_name(out->thread_comm, sizeof(out->thread_comm), in->thread_comm,
+		sizeof(in->thread_comm));
 	copy_name(out->exe, sizeof(out->exe), in->exe, sizeof(in->exe));
 }
 
@@ -68,10 +69,12 @@ static void decode_fault(const struct ct_signal *in, struct event_signal *out)
 						       : ACCESS_READ;
 }
 
-/* struct ct_signal's registers are the kernel's struct pt_regs, with which user_regs_struct begins. */
+/* struct ct_signal's registers are the kernel's struct pt_regs, with which user_regs_struct begins.
+ */
 static void decode_registers(const struct ct_signal *in, pid_t tid, struct thread_registers *out)
 {
-	_Static_assert(sizeof(in->registers) <= sizeof(out->regs), "pt_regs is a prefix of user_regs_struct");
+	_Static_assert(sizeof(in->registers) <= sizeof(out->regs),
+		"pt_regs is a prefix of user_regs_struct");
 	out->tid = tid;
 	memcpy(&out->regs, in->registers, sizeof(in->registers));
 	out->regs.cs &= 0xffff; /* since 6.9 the kernel keeps flags above the selectors */
@@ -116,7 +119,8 @@ static int decode_signal(const struct ct_signal *in, struct event *e)
 	out->sender_pid = (pid_t)in->sender.tgid;
 	out->sender_tid = (pid_t)in->sender.tid;
 	out->sender_uid = in->sender.uid;
-	copy_name(out->sender_comm, sizeof(out->sender_comm), in->sender.comm, sizeof(in->sender.comm));
+	copy_name(out->sender_comm, sizeof(out->sender_comm), in->sender.comm,
+		sizeof(in->sender.comm));
 	out->has_registers = in->flags & CT_HAS_REGISTERS;
 	if (out->has_registers)
 		decode_registers(in, e->process.tid, &out->registers);
@@ -164,7 +168,8 @@ static int decode_body(const struct ct_header *h, struct event *e)
 		[CT_FORK] = {EVENT_FORK, sizeof(struct ct_fork)},
 	};
 
-	if (h->kind >= ARRAY_SIZE(kinds) || kinds[h->kind].size == 0 || kinds[h->kind].size != h->size)
+	if (h->kind >= ARRAY_SIZE(kinds) || kinds[h->kind].size == 0 ||
+		kinds[h->kind].size != h->size)
 		return -EBADMSG;
 	e->kind = kinds[h->kind].kind;
 	switch (e->kind) {

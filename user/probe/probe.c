@@ -48,7 +48,8 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-/* Whether the kernel's tracepoint NAME takes a pointer as its first argument; -ENOENT if there is none of that name. */
+/* Whether the kernel's tracepoint NAME takes a pointer as its first argument; -ENOENT if there is
+ * none of that name. */
 static int first_argument_is_pointer(const struct btf *btf, const char *name)
 {
 	char typedef_name[64];
@@ -60,7 +61,7 @@ static int first_argument_is_pointer(const struct btf *btf, const char *name)
 	if (id < 0)
 		return -ENOENT;
 	t = btf__type_by_id(btf, btf__type_by_id(btf, (__u32)id)->type); /* typedef → pointer */
-	t = btf__type_by_id(btf, t->type);                               /* → prototype */
+	t = btf__type_by_id(btf, t->type);				 /* → prototype */
 	if (!btf_is_func_proto(t) || btf_vlen(t) < 2)
 		return -ENOENT;
 	/* Parameter 0 is the tracepoint's private data. */
@@ -84,7 +85,8 @@ static int choose_programs(struct coretrap_bpf *s, const struct probe_options *o
 	bpf_program__set_autoload(s->progs.process_free, true);
 	bpf_program__set_autoload(s->progs.process_rename, options->report_exec);
 	if (pointer >= 0)
-		bpf_program__set_autoload(pointer ? s->progs.oom_victim_task : s->progs.oom_victim_pid, true);
+		bpf_program__set_autoload(
+			pointer ? s->progs.oom_victim_task : s->progs.oom_victim_pid, true);
 	return 0;
 }
 
@@ -92,7 +94,8 @@ static int attach_programs(struct probe *p)
 {
 	struct bpf_program *program;
 
-	bpf_object__for_each_program(program, p->skeleton->obj) {
+	bpf_object__for_each_program(program, p->skeleton->obj)
+	{
 		struct bpf_link *link;
 
 		if (!bpf_program__autoload(program))
@@ -101,7 +104,8 @@ static int attach_programs(struct probe *p)
 		if (!link) {
 			int r = p->link_count < LINKS_MAX ? -errno : -E2BIG;
 
-			log_debug("event=attach program=%s errno=%d", bpf_program__name(program), -r);
+			log_debug(
+				"event=attach program=%s errno=%d", bpf_program__name(program), -r);
 			return r;
 		}
 		p->links[p->link_count++] = link;
@@ -196,7 +200,8 @@ int probe_next(struct probe *p, struct event **out)
 	return r < 0 ? r : 0;
 }
 
-int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id, enum probe_verdict verdict)
+int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id,
+	enum probe_verdict verdict)
 {
 	static const __u32 flags[] = {
 		[PROBE_IGNORE] = CT_MARK_INHERIT,
@@ -212,7 +217,8 @@ int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_i
 	};
 	__u32 key = (__u32)pid;
 
-	return bpf_map__update_elem(p->skeleton->maps.marks, &key, sizeof(key), &mark, sizeof(mark), BPF_ANY);
+	return bpf_map__update_elem(
+		p->skeleton->maps.marks, &key, sizeof(key), &mark, sizeof(mark), BPF_ANY);
 }
 
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
@@ -224,19 +230,21 @@ int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
 		return -ENOMEM;
 	for (__u32 reason = 0; reason < CT_LOSS_MAX; reason++) {
 		uint64_t sum = 0;
-		int r = bpf_map__lookup_elem(p->skeleton->maps.counters, &reason, sizeof(reason), values,
-			(size_t)cpus * sizeof(*values), 0);
+		int r = bpf_map__lookup_elem(p->skeleton->maps.counters, &reason, sizeof(reason),
+			values, (size_t)cpus * sizeof(*values), 0);
 
 		if (r < 0)
 			return r;
 		for (int cpu = 0; cpu < cpus; cpu++)
 			sum += values[cpu];
 		if (sum != p->reported[reason])
-			out[n++] = (struct probe_loss){loss_reasons[reason], sum - p->reported[reason]};
+			out[n++] = (struct probe_loss){
+				loss_reasons[reason], sum - p->reported[reason]};
 		p->reported[reason] = sum;
 	}
 	if (p->undecodable != p->reported[CT_LOSS_MAX])
-		out[n++] = (struct probe_loss){"undecodable", p->undecodable - p->reported[CT_LOSS_MAX]};
+		out[n++] = (struct probe_loss){
+			"undecodable", p->undecodable - p->reported[CT_LOSS_MAX]};
 	p->reported[CT_LOSS_MAX] = p->undecodable;
 	return n;
 }

@@ -11,12 +11,12 @@ struct probe;
 
 struct probe_options {
 	uint64_t first_chance_mask; /* signals reported when a handler takes them */
-	bool watch_unmarked;        /* report processes nobody has judged yet */
-	bool report_exec;           /* EVENT_EXEC of every process that is not ignored */
+	bool watch_unmarked;	    /* report processes nobody has judged yet */
+	bool report_exec;	    /* EVENT_EXEC of every process that is not ignored */
 };
 
-/* Loads and attaches. 0 or -errno: -EPERM (privileges), -ENOENT (kernel without BTF or the tracepoints) … The reason
- * libbpf gives goes to the log at level debug. */
+/* Loads and attaches. 0 or -errno: -EPERM (privileges), -ENOENT (kernel without BTF or the
+ * tracepoints) … The reason libbpf gives goes to the log at level debug. */
 int probe_open(const struct probe_options *options, struct probe **out);
 void probe_close(struct probe *p); /* NULL-safe */
 
@@ -27,16 +27,19 @@ int probe_next(struct probe *p, struct event **out);
 
 enum probe_verdict {
 	PROBE_IGNORE,
-	PROBE_WATCH,        /* this process, whatever it executes */
-	PROBE_WATCH_TREE,   /* and all that descends from it, from now on */
-	PROBE_WATCH_IMAGE,  /* this process and its forks, as long as they run this image */
+	PROBE_WATCH,	   /* this process, whatever it executes */
+	PROBE_WATCH_TREE,  /* and all that descends from it, from now on */
+	PROBE_WATCH_IMAGE, /* this process and its forks, as long as they run this image */
 };
 
-/* Says which process (pid and start) is of interest. EXEC_ID is of use only to PROBE_IGNORE and PROBE_WATCH_IMAGE,
- * which end with the image. -E2BIG when the table is full: the process stays unmarked. */
-int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id, enum probe_verdict verdict);
+/* Says which process (pid and start) is of interest. EXEC_ID is of use only to PROBE_IGNORE and
+ * PROBE_WATCH_IMAGE, which end with the image. -E2BIG when the table is full: the process stays
+ * unmarked. */
+int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id,
+	enum probe_verdict verdict);
 
-/* Records lost since the last call, by reason; the name is static text. Returns the number of reasons filled. */
+/* Records lost since the last call, by reason; the name is static text. Returns the number of
+ * reasons filled. */
 struct probe_loss {
 	const char *reason;
 	uint64_t count;

@@ -7,7 +7,11 @@
 #include "lib/cleanup.h"
 
 static const char *const kinds[] = {
-	[CORE_FULL] = "full", [CORE_HEAP] = "heap", [CORE_MINI] = "mini", [CORE_STACKS] = "stacks", [CORE_NONE] = "none",
+	[CORE_FULL] = "full",
+	[CORE_HEAP] = "heap",
+	[CORE_MINI] = "mini",
+	[CORE_STACKS] = "stacks",
+	[CORE_NONE] = "none",
 };
 
 static const char *const compressions[] = {[COMPRESS_ZSTD] = "zstd", [COMPRESS_NONE] = "none"};

@@ -36,7 +36,7 @@ struct capture_options {
 
 struct decision {
 	bool capture;
-	const char *rule;        /* name of the rule that matched, NULL if none did */
+	const char *rule;	 /* name of the rule that matched, NULL if none did */
 	const char *skip_reason; /* static text, set where a rule matched but must not capture */
 	const struct capture_options *what;
 };

@@ -15,7 +15,8 @@ bool rule_trips(const struct rule *r, const struct event *e)
 	}
 }
 
-/* A death by a signal that leaves no core, and a signal that a handler took, leave nothing that could be captured. */
+/* A death by a signal that leaves no core, and a signal that a handler took, leave nothing that
+ * could be captured. */
 static const char *nothing_to_capture(const struct event *e)
 {
 	if (e->kind == EVENT_FIRST_CHANCE)
@@ -25,7 +26,8 @@ static const char *nothing_to_capture(const struct event *e)
 	return NULL;
 }
 
-struct decision rule_decide(const struct rule *r, struct rule_state *state, const struct event *e, uint64_t now_ns)
+struct decision rule_decide(
+	const struct rule *r, struct rule_state *state, const struct event *e, uint64_t now_ns)
 {
 	struct decision d = {.rule = r->name, .what = &r->what};
 

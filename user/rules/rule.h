@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A rule: WHO × WHEN × HOW OFTEN × WHAT (DESIGN.md, section 4), and what it says about an event. Pure: the time and
- * all that is known of the process come as arguments. */
+/* A rule: WHO × WHEN × HOW OFTEN × WHAT (DESIGN.md, section 4), and what it says about an event.
+ * Pure: the time and all that is known of the process come as arguments. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,25 +15,26 @@ struct rule {
 	struct who who;
 	/* WHEN */
 	uint64_t fatal_signals; /* mask; a death of one of these trips */
-	uint64_t first_chance;  /* mask; a handled signal of these trips */
+	uint64_t first_chance;	/* mask; a handled signal of these trips */
 	/* HOW OFTEN */
-	uint64_t count;         /* captures (or trips, where nothing is captured), 0: no end */
-	uint64_t every_ns;      /* at least this long between two captures */
+	uint64_t count;	   /* captures (or trips, where nothing is captured), 0: no end */
+	uint64_t every_ns; /* at least this long between two captures */
 	/* WHAT */
 	struct capture_options what;
-	bool observe;           /* decide and report, capture nothing */
+	bool observe; /* decide and report, capture nothing */
 };
 
 /* What a rule has done so far; the only state, owned by whoever runs the rules. */
 struct rule_state {
-	uint64_t started;      /* captures begun and not failed */
-	uint64_t last_ns;      /* when the last one began, CLOCK_BOOTTIME; 0: never */
+	uint64_t started; /* captures begun and not failed */
+	uint64_t last_ns; /* when the last one began, CLOCK_BOOTTIME; 0: never */
 };
 
 /* Whether the event is one this rule waits for (the process matched already). */
 bool rule_trips(const struct rule *r, const struct event *e);
 /* What to do about an event that tripped; counts a capture as begun in *STATE. */
-struct decision rule_decide(const struct rule *r, struct rule_state *state, const struct event *e, uint64_t now_ns);
+struct decision rule_decide(
+	const struct rule *r, struct rule_state *state, const struct event *e, uint64_t now_ns);
 /* A capture that was begun came to nothing: it does not count. */
 void rule_give_back(struct rule_state *state);
 /* Nothing more will ever be captured. */

@@ -97,7 +97,8 @@ bool who_is_pids_only(const struct who *w)
 
 bool who_is_changeable(const struct who *w)
 {
-	return w->user_count || w->globs[WHO_CGROUP].n || w->globs[WHO_UNIT].n || w->globs[WHO_CONTAINER].n;
+	return w->user_count || w->globs[WHO_CGROUP].n || w->globs[WHO_UNIT].n ||
+	       w->globs[WHO_CONTAINER].n;
 }
 
 static bool any_matches(const struct who_list *list, const char *s)
@@ -122,12 +123,13 @@ static const char *next_argument(const struct identity *id, const char *argument
 	return next < id->arguments + id->arguments_size ? next : NULL;
 }
 
-/* The script or jar that an interpreter was told to run: the first argument that is not an option, and for java what
- * follows -jar. NULL if the executable is no interpreter that is known. */
+/* The script or jar that an interpreter was told to run: the first argument that is not an option,
+ * and for java what follows -jar. NULL if the executable is no interpreter that is known. */
 static const char *script_name(const struct identity *id)
 {
-	static const char *const interpreters[] = {"python*", "node*", "perl*", "ruby*", "bash", "sh", "dash", "php*",
-		"lua*", "dotnet", "java", "tclsh*", "pypy*", "deno", "bun", "Rscript"};
+	static const char *const interpreters[] = {"python*", "node*", "perl*", "ruby*", "bash",
+		"sh", "dash", "php*", "lua*", "dotnet", "java", "tclsh*", "pypy*", "deno", "bun",
+		"Rscript"};
 	const char *argument = id->arguments, *program;
 	bool known = false;
 
@@ -153,7 +155,8 @@ static const char *script_name(const struct identity *id)
 
 static bool name_matches(const struct who_list *list, const struct identity *id)
 {
-	return any_matches(list, id->comm) || (id->executable && any_matches(list, base_name(id->executable))) ||
+	return any_matches(list, id->comm) ||
+	       (id->executable && any_matches(list, base_name(id->executable))) ||
 	       any_matches(list, script_name(id));
 }
 
@@ -198,7 +201,8 @@ static bool unit_matches(const struct who_list *list, const char *cgroup)
 		char *names[2] = {list->v[i], with_suffix};
 		struct who_list one = {names, 1};
 
-		if (!strrchr(list->v[i], '.') && strlen(list->v[i]) < sizeof(with_suffix) - sizeof(".service")) {
+		if (!strrchr(list->v[i], '.') &&
+			strlen(list->v[i]) < sizeof(with_suffix) - sizeof(".service")) {
 			strcpy(with_suffix, list->v[i]);
 			strcat(with_suffix, ".service");
 			one.n = 2;
@@ -214,7 +218,8 @@ static bool container_matches(const struct who_list *list, const struct identity
 	for (size_t i = 0; i < list->n; i++) {
 		size_t len = strlen(list->v[i]);
 
-		if (len >= 12 && id->container_id[0] && strncmp(id->container_id, list->v[i], len) == 0)
+		if (len >= 12 && id->container_id[0] &&
+			strncmp(id->container_id, list->v[i], len) == 0)
 			return true;
 	}
 	return cgroup_matches(list, id->cgroup);
@@ -235,7 +240,8 @@ static bool globs_match(const struct who *w, const struct identity *id)
 static bool pid_matches(const struct who *w, const struct identity *id)
 {
 	for (size_t i = 0; i < w->process_count; i++)
-		if (w->processes[i].pid == id->pid && w->processes[i].start_ticks == id->start_ticks)
+		if (w->processes[i].pid == id->pid &&
+			w->processes[i].start_ticks == id->start_ticks)
 			return true;
 	return w->process_count == 0;
 }

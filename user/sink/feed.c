@@ -43,7 +43,8 @@ static void print_process(FILE *out, const json_t *event)
 
 static void print_frame(FILE *out, const json_t *frame)
 {
-	const char *symbol = json_get_text(frame, "symbol", NULL), *module = json_get_text(frame, "module", NULL);
+	const char *symbol = json_get_text(frame, "symbol", NULL),
+		   *module = json_get_text(frame, "module", NULL);
 
 	print_hostile(out, symbol ? symbol : json_get_text(frame, "address", "?"));
 	if (module) {
@@ -55,12 +56,15 @@ static void print_frame(FILE *out, const json_t *frame)
 
 static void print_trip(FILE *out, const json_t *event)
 {
-	const json_t *signal = at(event, "trigger", "signal"), *sender = json_object_get(signal, "sender");
+	const json_t *signal = at(event, "trigger", "signal"),
+		     *sender = json_object_get(signal, "sender");
 	const json_t *top = json_array_get(at(event, "stack", NULL), 0);
 	const char *text;
 
 	print_process(out, event);
-	fprintf(out, ": %s", json_get_text(signal, "name", json_get_text(at(event, "trigger", NULL), "kind", "?")));
+	fprintf(out, ": %s",
+		json_get_text(
+			signal, "name", json_get_text(at(event, "trigger", NULL), "kind", "?")));
 	text = json_get_text(signal, "code", NULL);
 	if (text)
 		fprintf(out, " %s", text);
@@ -96,7 +100,7 @@ static void print_capture(const struct feed *f, const json_t *event)
 		json_is_false(json_object_get(capture, "complete")) ? ", incomplete" : "");
 	print_hostile(f->out, json_get_text(capture, "path", "?"));
 	fputc('\n', f->out);
-	json_array_foreach(json_object_get(capture, "notes"), i, note) {
+	json_array_foreach (json_object_get(capture, "notes"), i, note) {
 		fputs("  note: ", f->out);
 		print_hostile(f->out, json_string_value(note) ? json_string_value(note) : "?");
 		fputc('\n', f->out);
@@ -105,6 +109,32 @@ static void print_capture(const struct feed *f, const json_t *event)
 		fprintf(f->out, "  open it with: coretrap debug --store %s %s\n", f->store, id);
 	else if (id)
 		fprintf(f->out, "  open it with: coretrap debug %s\n", id);
+}
+
+static void print_armed(FILE *out, const json_t *event)
+{
+	const json_t *targets = at(event, "targets", NULL), *output = at(event, "output", NULL);
+	int64_t count = json_get_int(event, "target_count", 0),
+		estimate = json_get_int(event, "estimated_bytes", 0);
+	char size[32];
+
+	fprintf(out, "watching %lld process%s", (long long)count, count == 1 ? "" : "es");
+	if (count == 1) {
+		fputs(" (", out);
+		print_hostile(out, json_get_text(json_array_get(targets, 0), "comm", "?"));
+		fprintf(out, "[%lld])",
+			(long long)json_get_int(json_array_get(targets, 0), "pid", 0));
+	}
+	fprintf(out, ", kind %s", json_get_text(event, "kind", "?"));
+	if (estimate)
+		fprintf(out, ", up to %s before compression",
+			text_format_size((uint64_t)estimate, size, sizeof(size)));
+	if (json_object_get(output, "free_bytes"))
+		fprintf(out, ", %s free in %s",
+			text_format_size((uint64_t)json_get_int(output, "free_bytes", 0), size,
+				sizeof(size)),
+			json_get_text(output, "path", "?"));
+	fputc('\n', out);
 }
 
 static void print_other(FILE *out, const char *kind, const json_t *event)
@@ -156,6 +186,8 @@ int feed_write(const struct feed *f, const json_t *event)
 		print_clock(f->out, event);
 		if (strcmp(kind, "trip") == 0)
 			print_trip(f->out, event);
+		else if (strcmp(kind, "armed") == 0)
+			print_armed(f->out, event);
 		else
 			print_other(f->out, kind, event);
 	}

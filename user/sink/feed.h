@@ -9,7 +9,7 @@
 struct feed {
 	FILE *out;
 	bool json;
-	bool quiet;      /* lines for a person: only captures and what went wrong */
+	bool quiet;	   /* lines for a person: only captures and what went wrong */
 	const char *store; /* for the command that opens a capture; NULL: the default store */
 };
 

@@ -62,7 +62,8 @@ json_t *incident_process(const struct identity *id)
 	r |= id->executable ? json_put_text(o, "executable", id->executable) : 0;
 	r |= json_put(o, "command_line", command_line(id->arguments, id->arguments_size));
 	r |= json_put_int(o, "uid", id->uid);
-	r |= json_put_text(o, "start_time", clock_rfc3339(boot + id->start_ticks * TICK_NS, start, sizeof(start)));
+	r |= json_put_text(o, "start_time",
+		clock_rfc3339(boot + id->start_ticks * TICK_NS, start, sizeof(start)));
 	r |= id->cgroup ? json_put_text(o, "cgroup", id->cgroup) : 0;
 	r |= id->container_id[0] ? json_put_text(o, "container_id", id->container_id) : 0;
 	return r ? NULL : json_incref(o);
@@ -88,7 +89,8 @@ static int put_fault(json_t *o, const struct event_signal *s)
 		[ACCESS_READ] = "read", [ACCESS_WRITE] = "write", [ACCESS_EXECUTE] = "execute"};
 	int r = 0;
 
-	/* A general protection fault (SI_KERNEL) has no address, unless it is the earlier fault's. */
+	/* A general protection fault (SI_KERNEL) has no address, unless it is the earlier fault's.
+	 */
 	if (s->code != 0x80 || s->earlier_fault)
 		r |= json_put_hex(o, "address", s->address);
 	if (s->access != ACCESS_UNKNOWN) {
@@ -174,7 +176,8 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
 	r |= json_put_text(o, "rule", rule);
 	r |= json_put(o, "trigger", trigger);
 	if (trigger) {
-		r |= json_put_text(trigger, "kind", e->kind == EVENT_FIRST_CHANCE ? "first-chance" : "signal");
+		r |= json_put_text(
+			trigger, "kind", e->kind == EVENT_FIRST_CHANCE ? "first-chance" : "signal");
 		r |= json_put(trigger, "signal", signal_json(&e->signal));
 	}
 	r |= json_put(o, "process", incident_process(identity));
@@ -187,10 +190,28 @@ json_t *incident_follow(const json_t *base, const char *kind, uint64_t realtime_
 	json_t *o = json_deep_copy(base);
 	char time[40];
 
-	if (o && (json_put_text(o, "event", kind) ||
-			 json_put_text(o, "time", clock_rfc3339(realtime_ns, time, sizeof(time))))) {
+	if (o &&
+		(json_put_text(o, "event", kind) ||
+			json_put_text(o, "time", clock_rfc3339(realtime_ns, time, sizeof(time))))) {
 		json_decref(o);
 		return NULL;
 	}
 	return o;
+}
+
+json_t *incident_exit(const struct identity *identity, int code, uint64_t realtime_ns)
+{
+	_cleanup_json_ json_t *o = incident_new("exit", realtime_ns);
+	json_t *exit = json_object();
+	char name[24];
+	int r = 0;
+
+	if (!o || json_put(o, "exit", exit) < 0)
+		return NULL;
+	if (code & 0x7f)
+		r |= json_put_text(exit, "signal", signals_name(code & 0x7f, name, sizeof(name)));
+	else
+		r |= json_put_int(exit, "code", code >> 8 & 0xff);
+	r |= json_put(o, "process", incident_process(identity));
+	return r ? NULL : json_incref(o);
 }

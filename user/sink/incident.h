@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Events as JSON (DESIGN.md, section 5): what the feed prints, what incident.json holds, what OTLP will send. */
+/* Events as JSON (DESIGN.md, section 5): what the feed prints, what incident.json holds, what OTLP
+ * will send. */
 #pragma once
 
 #include <jansson.h>
@@ -11,12 +12,17 @@
 /* {"time":…,"event":KIND,"host":{…}}; NULL without memory. */
 json_t *incident_new(const char *kind, uint64_t realtime_ns);
 
-/* The trip: incident_new() with id, rule, trigger and process, and as its stack the one instruction the kernel side saw.
- * IDENTITY is what is known of the process besides the event. New reference, or NULL without memory. */
+/* The trip: incident_new() with id, rule, trigger and process, and as its stack the one instruction
+ * the kernel side saw. IDENTITY is what is known of the process besides the event. New reference,
+ * or NULL without memory. */
 json_t *incident_trip(const struct event *e, const struct identity *identity, const char *rule);
 
 /* A process as section 5 has it. */
 json_t *incident_process(const struct identity *identity);
 
-/* A copy of the trip BASE that is of another kind and time: for the capture, skip and exit that follow it. */
+/* A copy of the trip BASE that is of another kind and time: for the capture, skip and exit that
+ * follow it. */
 json_t *incident_follow(const json_t *base, const char *kind, uint64_t realtime_ns);
+
+/* The `exit` of a process that no rule tripped on; CODE as wait(2) has it. */
+json_t *incident_exit(const struct identity *identity, int code, uint64_t realtime_ns);

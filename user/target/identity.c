@@ -25,7 +25,8 @@ static char *read_executable(int procfd)
 	if (n <= 0)
 		return NULL;
 	path[n] = '\0';
-	if ((size_t)n > sizeof(deleted) - 1 && strcmp(path + n - (sizeof(deleted) - 1), deleted) == 0)
+	if ((size_t)n > sizeof(deleted) - 1 &&
+		strcmp(path + n - (sizeof(deleted) - 1), deleted) == 0)
 		path[n - (ssize_t)(sizeof(deleted) - 1)] = '\0';
 	return strdup(path);
 }
@@ -84,7 +85,8 @@ static char *read_cgroup(int procfd)
 		if (path) {
 			size_t path_len = len - (size_t)(++path - line);
 
-			if (!best || (best_len <= 1 && path_len > 1) || (strncmp(line, "0:", 2) == 0 && path_len > 1)) {
+			if (!best || (best_len <= 1 && path_len > 1) ||
+				(strncmp(line, "0:", 2) == 0 && path_len > 1)) {
 				best = path;
 				best_len = path_len;
 			}
@@ -97,7 +99,8 @@ static char *read_cgroup(int procfd)
 
 void identity_container_id(const char *cgroup, char out[65])
 {
-	/* docker-<64 hex>.scope, cri-containerd-<64 hex>.scope, /docker/<64 hex>, libpod-<64 hex> … */
+	/* docker-<64 hex>.scope, cri-containerd-<64 hex>.scope, /docker/<64 hex>, libpod-<64 hex> …
+	 */
 	out[0] = '\0';
 	for (const char *s = cgroup; *s;) {
 		size_t n = 0;
@@ -125,13 +128,15 @@ int identity_read(int procfd, struct identity *out)
 	memcpy(id.comm, stat.comm, sizeof(id.comm));
 	read_status(procfd, &id);
 	id.executable = read_executable(procfd);
-	if (io_read_file_at(procfd, "cmdline", IDENTITY_ARGUMENTS_MAX, &id.arguments, &id.arguments_size) == -E2BIG) {
+	if (io_read_file_at(procfd, "cmdline", IDENTITY_ARGUMENTS_MAX, &id.arguments,
+		    &id.arguments_size) == -E2BIG) {
 		/* Longer than is kept: the head is what a person reads. */
 		_cleanup_close_ int fd = openat(procfd, "cmdline", O_RDONLY | O_CLOEXEC);
 		ssize_t n;
 
 		id.arguments = malloc(IDENTITY_ARGUMENTS_MAX + 1);
-		n = id.arguments && fd >= 0 ? io_read_upto(fd, id.arguments, IDENTITY_ARGUMENTS_MAX) : -1;
+		n = id.arguments && fd >= 0 ? io_read_upto(fd, id.arguments, IDENTITY_ARGUMENTS_MAX)
+					    : -1;
 		id.arguments_size = n > 0 ? (size_t)n : 0;
 		if (id.arguments)
 			id.arguments[id.arguments_size] = '\0';

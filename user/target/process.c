@@ -25,7 +25,8 @@ int process_open(pid_t pid, struct process *out)
 	if (p.procfd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
 	p.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (p.pidfd < 0 && errno != EINVAL && errno != ESRCH) /* EINVAL: a thread's id, ESRCH: gone */
+	if (p.pidfd < 0 && errno != EINVAL &&
+		errno != ESRCH) /* EINVAL: a thread's id, ESRCH: gone */
 		return -errno;
 	r = stat_read(p.procfd, &stat);
 	if (r < 0)
@@ -44,8 +45,8 @@ int process_verify(const struct process *p)
 	struct stat_line stat;
 
 	/* The directory belongs to this process alone: after its end, every read below it fails. */
-	if (stat_read(p->procfd, &stat) < 0 || stat.start_ticks != p->start_ticks || stat.state == 'Z' ||
-		stat.state == 'X')
+	if (stat_read(p->procfd, &stat) < 0 || stat.start_ticks != p->start_ticks ||
+		stat.state == 'Z' || stat.state == 'X')
 		return -ESRCH;
 	return 0;
 }

@@ -21,8 +21,11 @@ int stat_parse(const char *line, size_t len, struct stat_line *out)
 	if (name >= sizeof(s.comm))
 		name = sizeof(s.comm) - 1;
 	memcpy(s.comm, open + 1, name);
-	/* Fields 3 (state), 4 (ppid), 20 (num_threads), 22 (starttime): Documentation/filesystems/proc.rst */
-	if (sscanf(end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+	/* Fields 3 (state), 4 (ppid), 20 (num_threads), 22 (starttime):
+	 * Documentation/filesystems/proc.rst */
+	if (sscanf(end + 1,
+		    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d "
+		    "%llu",
 		    &s.state, &s.ppid, &s.threads, &start) != 4)
 		return -EINVAL;
 	s.start_ticks = start;

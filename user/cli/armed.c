@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/armed.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+#include "lib/json.h"
+#include "lib/signals.h"
+#include "sink/incident.h"
+#include "target/process.h"
+
+#define TARGETS_SHOWN 100
+
+static json_t *signal_names(uint64_t mask)
+{
+	json_t *list = json_array();
+	char name[24];
+
+	for (int sig = 1; list && sig <= 64; sig++)
+		if (mask & SIGNAL_BIT(sig))
+			json_array_append_new(
+				list, json_string(signals_name(sig, name, sizeof(name))));
+	return list;
+}
+
+/* Resident bytes: what a full capture of it holds before compression, as far as can be told without
+ * a walk. */
+static uint64_t resident_bytes(const struct target *target)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	_cleanup_free_ char *text = NULL;
+	uint64_t pages = 0;
+
+	if (process_open(target->pid, &p) < 0 ||
+		io_read_file_at(p.procfd, "statm", 256, &text, NULL) < 0)
+		return 0;
+	if (sscanf(text, "%*u %" SCNu64, &pages) != 1)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void put_targets(json_t *event, const struct targets *targets)
+{
+	json_t *list = json_array();
+	uint64_t largest = 0;
+	size_t shown = 0;
+
+	for (const struct target *t = targets->head; list && t && shown < TARGETS_SHOWN;
+		t = t->next, shown++) {
+		uint64_t bytes = resident_bytes(t);
+
+		largest = bytes > largest ? bytes : largest;
+		json_array_append_new(list, incident_process(&t->identity));
+	}
+	json_put(event, "targets", list);
+	json_put_int(event, "target_count", (int64_t)targets->n);
+	if (largest)
+		json_put_int(event, "estimated_bytes", (int64_t)largest);
+}
+
+static void put_output(json_t *event, const struct output *output)
+{
+	struct statvfs space;
+	int fd = output->form == OUTPUT_STORE ? output->store.dirfd : output->dirfd;
+	json_t *o = json_object();
+
+	if (!o || json_put(event, "output", o) < 0)
+		return;
+	json_put_text(o, "path", output->form == OUTPUT_STORE ? output->store.path : output->path);
+	if (fd >= 0 && fstatvfs(fd, &space) == 0)
+		json_put_int(o, "free_bytes", (int64_t)(space.f_bavail * space.f_frsize));
+}
+
+json_t *armed_event(
+	const struct rule *rule, const struct targets *targets, const struct output *output)
+{
+	json_t *event = incident_new("armed", clock_now_ns(CLOCK_REALTIME));
+
+	if (!event)
+		return NULL;
+	json_put_text(event, "rule", rule->name);
+	if (rule->fatal_signals)
+		json_put(event, "signals", signal_names(rule->fatal_signals));
+	if (rule->first_chance)
+		json_put(event, "first_chance", signal_names(rule->first_chance));
+	json_put_text(event, "kind", rule->observe ? "none" : core_kind_name(rule->what.kind));
+	put_targets(event, targets);
+	if (output->store.dirfd >= 0 || output->path)
+		put_output(event, output);
+	return event;
+}

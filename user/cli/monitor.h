@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The loop: the only place that knows the order of the stages. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "rules/rule.h"
+#include "sink/feed.h"
+
+struct monitor_options {
+	const struct rule *rule;
+	struct feed feed;
+	uint64_t duration_ns; /* 0: no end */
+	char **command;	      /* to start and watch, NULL: none */
+};
+
+/* Arms, runs until the rule is spent, its targets are gone, time is up or a signal says so, and
+ * disarms. Returns the exit status; what went wrong has been said. */
+int monitor_run(const struct monitor_options *options);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/monitor.h"
+#include "cli/watch_options.h"
+
+int cmd_watch(int argc, char **argv)
+{
+	struct watch_options options;
+	struct monitor_options monitor;
+	int result;
+
+	watch_options_parse(argc, argv, &options);
+	monitor = (struct monitor_options){
+		.rule = &options.rule,
+		.feed = {.out = options.rule.what.form == OUTPUT_STDOUT ? stderr : stdout,
+			.json = options.json,
+			.quiet = options.quiet,
+			.store = options.rule.what.output},
+		.duration_ns = options.duration_ns,
+		.command = options.command,
+	};
+	result = monitor_run(&monitor);
+	watch_options_free(&options);
+	return result;
+}
