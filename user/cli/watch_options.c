@@ -272,7 +272,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	struct parse *p = state->input;
 	struct who *who = &p->out->rule.who;
 
-	if (key >= OPT_KIND && key <= OPT_OBSERVE) {
+	if (key == 'o' || (key >= OPT_KIND && key <= OPT_OBSERVE)) {
 		parse_what(key, arg, state, p);
 		return 0;
 	}
@@ -303,9 +303,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_EVERY:
 	case OPT_DURATION:
 		parse_when(key, arg, state, p);
-		return 0;
-	case 'o':
-		parse_what(key, arg, state, p);
 		return 0;
 	case OPT_JSON:
 		p->out->json = true;

@@ -84,7 +84,7 @@ static int write_planned(const struct core_request *req, struct plan *plan, stru
 	_cleanup_elf_head_ struct elf_head head = {0};
 	_cleanup_output_ struct output *output = NULL;
 	_cleanup_free_ char *incident = NULL;
-	struct copy copy;
+	struct copy copy = {0};
 	uint64_t size;
 	int r;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,7 +42,7 @@ static int measure(int storefd, const char *id, struct store_item *item)
 	if (fd < 0)
 		return fd;
 	*item = (struct store_item){};
-	strcpy(item->id, id); /* valid, so it fits */
+	memcpy(item->id, id, strlen(id) + 1); /* valid, so it fits */
 	dir = tree_stream(fd);
 	if (!dir || fstat(fd, &st) < 0)
 		return -errno;
@@ -128,7 +129,7 @@ int store_find(const struct store *s, const char *which, char id[STORE_ID_MAX])
 		return -ENOENT;
 	if (r < 0 && strcmp(found->id, which) != 0)
 		return r;
-	strcpy(id, found->id);
+	snprintf(id, STORE_ID_MAX, "%s", found->id);
 	return 0;
 }
 

@@ -33,7 +33,7 @@ static bool has_form(const char *s, const char *form)
 
 		if (*form == '0'       ? !isdigit(c)
 			: *form == 'x' ? !isxdigit(c) || isupper(c)
-				       : c != *form)
+				       : *s != *form)
 			return false;
 	}
 	return true;

@@ -55,6 +55,7 @@ static int remove_one(int dirfd, const char *name, int depth)
 	int r;
 
 	/* Linux says EISDIR for a directory; the type that readdir() told may be out of date. */
+	// NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): tree_next() says 1 only with an entry
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR)
