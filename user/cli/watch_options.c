@@ -314,11 +314,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		log_set_level(log_get_level() < LOG_LEVEL_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
 		return 0;
 	case ARGP_KEY_ARG:
-		/* Words are a command only behind "--", so that a forgotten flag is not started as
-		 * a program. */
+		/* Only behind "--", so that a forgotten flag is not started as a program. */
 		if (state->quoted == 0 || state->next - 1 < state->quoted)
-			argp_error(state,
-				"'%s' is not an option; a command to start goes behind --", arg);
+			argp_error(state, "'%s' is not an option; a command goes behind --", arg);
 		state->next--;
 		return ARGP_ERR_UNKNOWN;
 	case ARGP_KEY_ARGS:

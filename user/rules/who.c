@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,8 +204,7 @@ static bool unit_matches(const struct who_list *list, const char *cgroup)
 
 		if (!strrchr(list->v[i], '.') &&
 			strlen(list->v[i]) < sizeof(with_suffix) - sizeof(".service")) {
-			strcpy(with_suffix, list->v[i]);
-			strcat(with_suffix, ".service");
+			snprintf(with_suffix, sizeof(with_suffix), "%s.service", list->v[i]);
 			one.n = 2;
 		}
 		if (cgroup_matches(&one, cgroup))

@@ -9,7 +9,7 @@
 enum mapping_flags { /* VmFlags of smaps that matter here (Documentation/filesystems/proc.rst) */
 	MAPPING_SHARED = 1 << 0,       /* 's' in the permissions */
 	MAPPING_DONTDUMP = 1 << 1,     /* dd: MADV_DONTDUMP */
-	MAPPING_IO = 1 << 2,           /* io, pf: device memory */
+	MAPPING_IO = 1 << 2,	       /* io, pf: device memory */
 	MAPPING_HUGETLB = 1 << 3,      /* ht */
 	MAPPING_DONTFORK = 1 << 4,     /* dc: MADV_DONTFORK */
 	MAPPING_WIPEONFORK = 1 << 5,   /* wf: MADV_WIPEONFORK */
@@ -18,15 +18,16 @@ enum mapping_flags { /* VmFlags of smaps that matter here (Documentation/filesys
 };
 
 struct mapping {
-	uint64_t start, end;    /* addresses, page aligned */
-	uint64_t offset;        /* bytes into the file */
-	uint64_t inode;         /* 0: anonymous */
-	uint32_t major, minor;  /* device */
-	unsigned int prot;      /* PROT_READ | PROT_WRITE | PROT_EXEC */
-	unsigned int flags;     /* enum mapping_flags */
-	uint64_t anonymous;     /* bytes of private (written or anonymous) memory, from smaps; 0 from maps */
-	char *name;             /* as the kernel prints it, \012 escapes undone; "" if none. Hostile. */
-	bool deleted;           /* the file is unlinked (" (deleted)", cut off) */
+	uint64_t start, end;   /* addresses, page aligned */
+	uint64_t offset;       /* bytes into the file */
+	uint64_t inode;	       /* 0: anonymous */
+	uint32_t major, minor; /* device */
+	unsigned int prot;     /* PROT_READ | PROT_WRITE | PROT_EXEC */
+	unsigned int flags;    /* enum mapping_flags */
+	uint64_t anonymous;    /* bytes of private (written or anonymous) memory, from smaps; 0 from
+				  maps */
+	char *name;   /* as the kernel prints it, \012 escapes undone; "" if none. Hostile. */
+	bool deleted; /* the file is unlinked (" (deleted)", cut off) */
 };
 
 struct maps {
@@ -34,9 +35,11 @@ struct maps {
 	size_t n;
 };
 
-/* Parses LEN bytes of maps or smaps text (both forms); -EINVAL for text the kernel would not print. Pure. */
+/* Parses LEN bytes of maps or smaps text (both forms); -EINVAL for text the kernel would not print.
+ * Pure. */
 int maps_parse(const char *text, size_t len, struct maps *out);
-/* Reads smaps (or maps, if with_flags is false: much cheaper) below TASKFD, a /proc/PID/task/TID directory. */
+/* Reads smaps (or maps, if with_flags is false: much cheaper) below TASKFD, a /proc/PID/task/TID
+ * directory. */
 int maps_read(int taskfd, bool with_flags, struct maps *out);
 void maps_free(struct maps *m);
 #define _cleanup_maps_ __attribute__((cleanup(maps_free)))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a capture reads memory from: an interface, so that the core writer and the unwinder do not care
- * whether the process is dying, stopped, or a snapshot. */
+/* Where a capture reads memory from: an interface, so that the core writer and the unwinder do not
+ * care whether the process is dying, stopped, or a snapshot. */
 #pragma once
 
 #include <stddef.h>
@@ -10,14 +10,16 @@
 #define MEMORY_PAGE 4096u
 
 enum memory_page { /* one byte a page, from /proc/PID/pagemap */
-	MEMORY_UNTOUCHED = 0, /* never written: reads as zeros (anonymous) or as the file (file mapping) */
+	MEMORY_UNTOUCHED =
+		0, /* never written: reads as zeros (anonymous) or as the file (file mapping) */
 	MEMORY_FILE = 1,      /* present, page of a file or of shared memory */
 	MEMORY_ANONYMOUS = 2, /* present or swapped, private to the process */
 };
 
 struct memory {
-	/* Reads up to LEN bytes at ADDRESS. Returns the bytes read (fewer when an unreadable page follows),
-	 * -EFAULT when the page at ADDRESS cannot be read, -ESRCH when the process is gone. */
+	/* Reads up to LEN bytes at ADDRESS. Returns the bytes read (fewer when an unreadable page
+	 * follows), -EFAULT when the page at ADDRESS cannot be read, -ESRCH when the process is
+	 * gone. */
 	ssize_t (*read)(struct memory *m, uint64_t address, void *buf, size_t len);
 	/* State of PAGES pages from page-aligned ADDRESS on, into STATES; 0 or -errno. */
 	int (*pages)(struct memory *m, uint64_t address, size_t pages, uint8_t *states);
