@@ -125,7 +125,7 @@ static void print_line(const struct check *c, const struct finding *f)
 	printf("%-9s %-28s ", verdicts[v], c->name);
 	captures_print(stdout, f->detail, sizeof(f->detail));
 	if (v != VERDICT_OK)
-		printf(": %s", c->advice);
+		printf("; %s", c->advice);
 	putchar('\n');
 }
 
