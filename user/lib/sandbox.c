@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/capability.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -106,8 +107,9 @@ static int set_limits(const struct sandbox *s)
 	return r;
 }
 
-/* What malloc, libelf and stdio-free code need, and the ways to end. No open, no socket, no exec,
- * no clone, no signal to another process. mmap and mprotect without PROT_EXEC. */
+/* What malloc, libelf and stdio-free code need (a sanitizer: sigaltstack), and the ways to end. No
+ * open, no socket, no exec, no clone, no signal to another process. mmap and mprotect without
+ * PROT_EXEC. */
 static int add_rules(scmp_filter_ctx ctx, int replyfd)
 {
 	static const int plain[] = {SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(munmap),
@@ -117,19 +119,20 @@ static int add_rules(scmp_filter_ctx ctx, int replyfd)
 		SCMP_SYS(gettid), SCMP_SYS(getrandom), SCMP_SYS(rt_sigreturn),
 		SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall), SCMP_SYS(exit),
 		SCMP_SYS(exit_group)};
+	const struct scmp_arg_cmp is_reply = {
+		.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)replyfd};
+	const struct scmp_arg_cmp not_code = {
+		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(plain) && r == 0; i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain[i], 0);
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(write), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)replyfd));
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, &is_reply);
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &not_code);
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, &not_code);
 	return r;
 }
 
