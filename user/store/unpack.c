@@ -94,7 +94,7 @@ static int decompress(int from, struct sink *s, char *in, char *out)
 		return -ENOMEM;
 	for (;;) {
 		ssize_t n = io_read_upto(from, in, CHUNK);
-		ZSTD_inBuffer src = {.src = in, .size = n > 0 ? (size_t)n : 0};
+		ZSTD_inBuffer src = {in, n > 0 ? (size_t)n : 0, 0};
 
 		if (n < 0)
 			return (int)n;
@@ -102,7 +102,7 @@ static int decompress(int from, struct sink *s, char *in, char *out)
 			return more ? -EBADMSG : 0;
 		/* Full output means that the decoder may hold more than it gave. */
 		for (bool full = false; full || src.pos < src.size;) {
-			ZSTD_outBuffer dst = {.dst = out, .size = CHUNK};
+			ZSTD_outBuffer dst = {out, CHUNK, 0};
 			int r;
 
 			more = ZSTD_decompressStream(d, &dst, &src);
