@@ -39,7 +39,7 @@ struct build_id {
 static const struct debugger {
 	const char *name, *core, *executable;
 } debuggers[] = {
-	{"gdb", "-c", "-e"},
+	{"gdb", "-c", "-se"},
 	{"lldb", "-c", "-f"},
 };
 
@@ -113,14 +113,16 @@ static int look_at_module(
 	Dwfl_Module *m, void **data, const char *name, Dwarf_Addr start, void *arg)
 {
 	struct search *s = arg;
-	const unsigned char *bytes;
+	const unsigned char *bytes = NULL;
 	GElf_Addr where;
+	int size;
 
 	(void)data;
 	(void)start;
 	if (strcmp(name, s->path) != 0)
 		return DWARF_CB_OK;
-	keep_build_id(&s->id, bytes, dwfl_module_build_id(m, &bytes, &where));
+	size = dwfl_module_build_id(m, &bytes, &where);
+	keep_build_id(&s->id, bytes, size);
 	return DWARF_CB_ABORT;
 }
 
@@ -307,8 +309,8 @@ static int open_and_debug(const struct debug_options *o, const struct store *s, 
 		return EXIT_FAILED;
 	r = debug(o, core, find_executable(incident, core));
 	if (r == -ENOENT)
-		fprintf(stderr, "coretrap debug: %s is not installed\n",
-			o->debugger ? o->debugger : "neither gdb nor lldb");
+		fprintf(stderr, "coretrap debug: %s installed\n",
+			o->debugger ? "that debugger is not" : "neither gdb nor lldb is");
 	else if (r < 0)
 		fprintf(stderr, "coretrap debug: %s\n", strerror(-r));
 	return r < 0 ? EXIT_FAILED : r;

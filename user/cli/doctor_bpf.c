@@ -27,9 +27,14 @@ static const struct bpf_insn nothing[] = {
 static int load_tracing(enum bpf_attach_type type, int id, const struct bpf_insn *insns, size_t n,
 	char *log, size_t log_size)
 {
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = type,
-		.attach_btf_id = (__u32)id, .log_buf = log, .log_size = (__u32)log_size,
-		.log_level = log ? 1 : 0);
+	const struct bpf_prog_load_opts opts = {
+		.sz = sizeof(opts),
+		.expected_attach_type = type,
+		.attach_btf_id = (__u32)id,
+		.log_buf = log,
+		.log_size = (__u32)log_size,
+		.log_level = log ? 1 : 0,
+	};
 
 	return bpf_prog_load(BPF_PROG_TYPE_TRACING, "doctor", "GPL", insns, n, &opts);
 }

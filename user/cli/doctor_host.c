@@ -199,7 +199,7 @@ static int space(const char *path, uint64_t *available, uint64_t *total)
 
 void doctor_space(const struct doctor *d, const char *subject, struct finding *f)
 {
-	uint64_t available, total;
+	uint64_t available = 0, total = 0;
 	char a[32], t[32];
 	int r = space(d->store ? d->store : STORE_DEFAULT_PATH, &available, &total);
 

@@ -135,7 +135,9 @@ static void show_trigger(const json_t *trigger)
 
 static void show_frame(size_t number, const json_t *frame)
 {
-	printf("  #%-3zu %-18s ", number, json_get_text(frame, "address", "?"));
+	printf("  #%-3zu ", number);
+	captures_print(stdout, json_get_text(frame, "address", "?"), TEXT_MAX);
+	putchar(' ');
 	captures_print(stdout, json_get_text(frame, "symbol", "?"), TEXT_MAX);
 	add_text(frame, "module", " in ");
 	add_text(frame, "offset", "+");
@@ -144,11 +146,8 @@ static void show_frame(size_t number, const json_t *frame)
 
 static void show_stack(const json_t *stack)
 {
-	const json_t *frame;
-	size_t i;
-
-	json_array_foreach (stack, i, frame)
-		show_frame(i, frame);
+	for (size_t i = 0; i < json_array_size(stack); i++)
+		show_frame(i, json_array_get(stack, i));
 }
 
 static void show_stacks(const json_t *incident)
