@@ -22,7 +22,6 @@ static int reserve(int storefd, const char *id, int *dirfd)
 {
 	_cleanup_close_ int fd = -1;
 	char temporary[STORE_TEMPORARY_MAX];
-	struct stat st;
 
 	store_name_temporary(id, temporary);
 	if (mkdirat(storefd, temporary, 0700) < 0)
@@ -32,11 +31,7 @@ static int reserve(int storefd, const char *id, int *dirfd)
 		return fd == -ENOENT ? -EEXIST : fd;
 	/* Between mkdir and lock a recovery may take it for a leftover: then this id is not ours.
 	 */
-	if (tree_lock(fd) < 0)
-		return -EEXIST;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_nlink == 0)
+	if (tree_lock(fd) < 0 || !tree_is(storefd, temporary, fd))
 		return -EEXIST;
 	/* Whoever published this id before held the same temporary name, so from here on the answer
 	 * cannot change. */

@@ -21,6 +21,10 @@ static int recover_one(int storefd, const char *name)
 	r = tree_lock(fd);
 	if (r < 0)
 		return r == -EWOULDBLOCK ? 0 : r;
+	/* It may have been published, and let go, between the opening and the lock. Now that the
+	 * lock is ours no writer is left who could. */
+	if (!tree_is(storefd, name, fd))
+		return 0;
 	r = tree_clear(fd);
 	if (r < 0)
 		return r;

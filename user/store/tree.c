@@ -47,6 +47,14 @@ int tree_lock(int fd)
 	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
+bool tree_is(int dirfd, const char *name, int fd)
+{
+	struct stat named, opened;
+
+	return fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &opened) == 0 &&
+	       named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
 static int clear(int dirfd, int depth);
 
 static int remove_one(int dirfd, const char *name, int depth)
