@@ -107,9 +107,9 @@ static int set_limits(const struct sandbox *s)
 	return r;
 }
 
-/* What malloc, libelf and stdio-free code need (a sanitizer: sigaltstack), and the ways to end. No
- * open, no socket, no exec, no clone, no signal to another process. mmap and mprotect without
- * PROT_EXEC. */
+/* What malloc, libelf and stdio-free code need, and the ways to end (a sanitizer's has sigaltstack
+ * in it). No open, no socket, no exec, no clone, no signal to another process. mmap and mprotect
+ * without PROT_EXEC. */
 static int add_rules(scmp_filter_ctx ctx, int replyfd)
 {
 	static const int plain[] = {SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(munmap),
@@ -117,8 +117,8 @@ static int add_rules(scmp_filter_ctx ctx, int replyfd)
 		SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(dup),
 		SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(getpid),
 		SCMP_SYS(gettid), SCMP_SYS(getrandom), SCMP_SYS(rt_sigreturn),
-		SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall), SCMP_SYS(exit),
-		SCMP_SYS(exit_group)};
+		SCMP_SYS(rt_sigprocmask), SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall),
+		SCMP_SYS(exit), SCMP_SYS(exit_group)};
 	const struct scmp_arg_cmp is_reply = {
 		.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)replyfd};
 	const struct scmp_arg_cmp not_code = {
