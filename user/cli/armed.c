@@ -63,7 +63,7 @@ static void put_targets(json_t *event, const struct targets *targets)
 		json_put_int(event, "estimated_bytes", (int64_t)largest);
 }
 
-static void put_output(json_t *event, const struct output *output)
+static void put_output(json_t *event, const struct destination *output)
 {
 	struct statvfs space;
 	int fd = output->form == OUTPUT_STORE ? output->store.dirfd : output->dirfd;
@@ -77,7 +77,7 @@ static void put_output(json_t *event, const struct output *output)
 }
 
 json_t *armed_event(
-	const struct rule *rule, const struct targets *targets, const struct output *output)
+	const struct rule *rule, const struct targets *targets, const struct destination *output)
 {
 	json_t *event = incident_new("armed", clock_now_ns(CLOCK_REALTIME));
 

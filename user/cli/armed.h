@@ -4,11 +4,11 @@
 
 #include <jansson.h>
 
-#include "cli/output.h"
+#include "cli/destination.h"
 #include "cli/targets.h"
 #include "rules/rule.h"
 
 /* The `armed` event: what is watched for, how large a capture is expected to be, and the space
  * there is. */
 json_t *armed_event(
-	const struct rule *rule, const struct targets *targets, const struct output *output);
+	const struct rule *rule, const struct targets *targets, const struct destination *output);

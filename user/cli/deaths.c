@@ -143,13 +143,13 @@ static void fail(struct deaths *d, struct death *death, const char *reason, cons
 {
 	d->counts.failed++;
 	rule_give_back(d->context.state);
-	output_end(d->context.output, false, NULL);
+	destination_end(d->context.output, false, NULL);
 	settle(d, death, reason, detail);
 }
 
 static void answer(struct deaths *d, struct death *death)
 {
-	int fd = death->decision.capture ? output_begin(d->context.output) : -1;
+	int fd = death->decision.capture ? destination_begin(d->context.output) : -1;
 	int r = fd < 0 && death->decision.capture ? fd : 0;
 
 	death->answered = true;
@@ -292,25 +292,22 @@ static struct death *find_conversation(const struct deaths *d, uint64_t conversa
 void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *result)
 {
 	struct death *death = find_conversation(d, conversation);
-	json_t *capture = json_object_get(result, "capture"), *event;
+	json_t *incident = json_object_get(result, "incident");
 	int r;
 
 	if (!death || death->settled)
 		return;
-	if (!capture) {
-		fail(d, death, json_get_text(result, "reason", "handler-died"),
-			json_get_text(result, "detail", NULL));
+	if (!incident) {
+		fail(d, death, result ? "capture-failed" : "handler-died",
+			json_get_text(result, "reason", NULL));
 		return;
 	}
-	r = output_end(d->context.output, true, capture);
+	r = destination_end(d->context.output, true, json_object_get(incident, "capture"));
 	if (r < 0) {
-		fail(d, death, "output", strerror(-r));
+		fail(d, death, "capture-failed", strerror(-r));
 		return;
 	}
-	event = incident_follow(death->trip, "capture", clock_now_ns(CLOCK_REALTIME));
-	if (event)
-		json_object_set(event, "capture", capture);
-	say(d, event);
+	say(d, json_incref(incident));
 	d->counts.captured++;
 	death->settled = true;
 }

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "capture/broker.h"
-#include "cli/output.h"
+#include "cli/destination.h"
 #include "probe/event.h"
 #include "rules/rule.h"
 #include "sink/feed.h"
@@ -23,7 +23,7 @@ struct deaths_context {
 	struct rule_state *state;
 	const struct feed *feed;
 	struct broker *broker; /* NULL: no handler will ask */
-	struct output *output;
+	struct destination *output;
 };
 
 struct deaths;

@@ -16,7 +16,7 @@
 #include "cli/commands.h"
 #include "cli/deaths.h"
 #include "cli/launch.h"
-#include "cli/output.h"
+#include "cli/destination.h"
 #include "cli/targets.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -39,7 +39,7 @@ struct monitor {
 	struct rule_state state;
 	struct who command_who; /* what is watched when a command was started */
 	struct rule command_rule;
-	struct output output;
+	struct destination output;
 	struct probe *probe;
 	struct broker *broker;
 	struct registry *registry;
@@ -97,7 +97,7 @@ static int open_capture(struct monitor *m)
 
 	if (!captures_core(m->rule))
 		return 0;
-	r = output_open(&m->rule->what, &m->output);
+	r = destination_open(&m->rule->what, &m->output);
 	if (r < 0)
 		return r;
 	r = broker_open(&m->broker);
@@ -201,7 +201,7 @@ static void disarm(struct monitor *m)
 	targets_free(&m->targets);
 	broker_close(&m->broker);
 	probe_close(m->probe);
-	output_close(&m->output);
+	destination_close(&m->output);
 	launch_close(&m->launch);
 	who_free(&m->command_who);
 	cleanup_close(&m->epollfd);
@@ -475,7 +475,7 @@ int monitor_run(const struct monitor_options *options)
 	struct monitor m = {.options = options,
 		.epollfd = -1,
 		.signalfd = -1,
-		.output = OUTPUT_NONE,
+		.output = DESTINATION_NONE,
 		.launch = LAUNCH_NONE};
 	int result = EXIT_FAILED;
 

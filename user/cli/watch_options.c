@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/destination.h"
 #include "lib/log.h"
 #include "lib/signals.h"
 #include "lib/text.h"
@@ -251,16 +252,15 @@ static void check(struct argp_state *state, struct parse *p)
 			state, "--compress: kind %s has no core", core_kind_name(rule->what.kind));
 	if (rule->what.output && rule->what.kind == CORE_NONE)
 		argp_error(state, "--output: kind none writes nothing");
-	if (rule->what.output && strcmp(rule->what.output, "-") == 0) {
-		rule->what.form = OUTPUT_STDOUT;
-		if (p->out->json)
-			argp_error(state,
-				"--output: standard output cannot take the core and --json both");
-		if (rule->count != 1)
-			argp_error(state,
-				"--output: standard output takes one capture, not --count %ju",
-				(uintmax_t)rule->count);
-	}
+	rule->what.form = destination_form(rule->what.output);
+	if (rule->what.form != OUTPUT_STORE && rule->count != 1)
+		argp_error(state, "--output: '%s' takes one capture, not --count %ju",
+			rule->what.output, (uintmax_t)rule->count);
+	if (rule->what.form != OUTPUT_STORE && rule->what.kind == CORE_STACKS)
+		argp_error(state, "--output: kind stacks has no core to put into '%s'",
+			rule->what.output);
+	if (rule->what.form == OUTPUT_STDOUT && p->out->json)
+		argp_error(state, "--output: standard output cannot take the core and --json both");
 	if (p->out->json && p->out->quiet)
 		argp_error(state, "--quiet: --json has every event");
 	if (!p->fatal_given && !rule->first_chance)
@@ -317,7 +317,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		/* Only behind "--", so that a forgotten flag is not started as a program. */
 		if (state->quoted == 0 || state->next - 1 < state->quoted)
 			argp_error(state, "'%s' is not an option; a command goes behind --", arg);
-		state->next--;
 		return ARGP_ERR_UNKNOWN;
 	case ARGP_KEY_ARGS:
 		p->out->command = state->argv + state->next;

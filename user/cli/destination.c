@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/output.h"
+#include "cli/destination.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,12 +13,15 @@
 #include "lib/json.h"
 #include "lib/log.h"
 
-static bool is_store(const char *path)
+enum output_form destination_form(const char *path)
 {
 	struct stat st;
 
-	return !path || path[strlen(path) - 1] == '/' ||
-	       (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
+	if (path && strcmp(path, "-") == 0)
+		return OUTPUT_STDOUT;
+	if (!path || path[strlen(path) - 1] == '/' || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+		return OUTPUT_STORE;
+	return OUTPUT_FILE;
 }
 
 static int fail(const char *path, int error, const char *text)
@@ -28,7 +31,7 @@ static int fail(const char *path, int error, const char *text)
 	return error;
 }
 
-static int open_store(const char *path, struct output *o)
+static int open_store(const char *path, struct destination *o)
 {
 	int r = store_open(path, true, &o->store);
 
@@ -42,7 +45,7 @@ static int open_store(const char *path, struct output *o)
 	return 0;
 }
 
-static int open_file(const char *path, struct output *o)
+static int open_file(const char *path, struct destination *o)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *directory =
@@ -58,21 +61,19 @@ static int open_file(const char *path, struct output *o)
 		return fail(path, -errno, strerror(errno));
 	if (fstatat(o->dirfd, o->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return fail(path, -EEXIST, strerror(EEXIST));
-	r = output_begin(o); /* to know now that it can be written */
+	r = destination_begin(o); /* to know now that it can be written */
 	if (r < 0)
 		return fail(path, r, strerror(-r));
-	return output_end(o, false, NULL);
+	return destination_end(o, false, NULL);
 }
 
-int output_open(const struct capture_options *what, struct output *out)
+int destination_open(const struct capture_options *what, struct destination *out)
 {
-	struct output o = OUTPUT_NONE;
+	struct destination o = DESTINATION_NONE;
 	int r = 0;
 
 	o.path = what->output;
-	o.form = what->form == OUTPUT_STDOUT ? OUTPUT_STDOUT
-		 : is_store(what->output)    ? OUTPUT_STORE
-					     : OUTPUT_FILE;
+	o.form = what->form;
 	if (o.form == OUTPUT_STORE)
 		r = open_store(what->output, &o);
 	else if (o.form == OUTPUT_FILE)
@@ -80,13 +81,13 @@ int output_open(const struct capture_options *what, struct output *out)
 	else if (isatty(STDOUT_FILENO))
 		r = fail("-", -EINVAL, "a core is not for a terminal");
 	if (r < 0)
-		output_close(&o);
+		destination_close(&o);
 	else
 		*out = o;
 	return r;
 }
 
-void output_close(struct output *o)
+void destination_close(struct destination *o)
 {
 	store_close(&o->store);
 	cleanup_close(&o->dirfd);
@@ -94,7 +95,7 @@ void output_close(struct output *o)
 	free(TAKE_PTR(o->name));
 }
 
-int output_begin(struct output *o)
+int destination_begin(struct destination *o)
 {
 	switch (o->form) {
 	case OUTPUT_STORE:
@@ -109,7 +110,7 @@ int output_begin(struct output *o)
 	return o->filefd >= 0 ? o->filefd : -errno;
 }
 
-int output_end(struct output *o, bool written, json_t *capture)
+int destination_end(struct destination *o, bool written, json_t *capture)
 {
 	_cleanup_close_ int fd = TAKE_FD(o->filefd);
 	char path[32];

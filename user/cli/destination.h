@@ -8,7 +8,7 @@
 #include "rules/decision.h"
 #include "store/store.h"
 
-struct output {
+struct destination {
 	enum output_form form;
 	struct store store; /* OUTPUT_STORE */
 	int dirfd;	    /* OUTPUT_FILE: the directory it will be in */
@@ -17,15 +17,18 @@ struct output {
 	int filefd;	    /* OUTPUT_FILE: the unnamed file that a capture is being written to */
 };
 
-#define OUTPUT_NONE ((struct output){.store = STORE_NONE, .dirfd = -1, .filefd = -1})
+#define DESTINATION_NONE ((struct destination){.store = STORE_NONE, .dirfd = -1, .filefd = -1})
 
-/* Opens what WHAT says: an existing directory, or a path that ends in '/', is a store; any other
- * path is a file, which must not exist. Says what is wrong; 0 or -errno. */
-int output_open(const struct capture_options *what, struct output *out);
-void output_close(struct output *o);
+/* What PATH (NULL: the default store) means: an existing directory, or what ends in '/', is a
+ * store;
+ * "-" is standard output; anything else is a file. */
+enum output_form destination_form(const char *path);
+/* Opens what WHAT says; a file must not exist. Says what is wrong; 0 or -errno. */
+int destination_open(const struct capture_options *what, struct destination *out);
+void destination_close(struct destination *o);
 
 /* A borrowed descriptor to hand to whoever writes the next capture, or -errno. */
-int output_begin(struct output *o);
+int destination_begin(struct destination *o);
 /* The capture is complete or not: a file gets its name only now, and CAPTURE (may be NULL) its
  * path. 0 or -errno. */
-int output_end(struct output *o, bool written, json_t *capture);
+int destination_end(struct destination *o, bool written, json_t *capture);
