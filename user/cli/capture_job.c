@@ -119,6 +119,7 @@ static int begin_incident(struct work *w)
 		w->incident = incident_follow(job->event, "capture", now);
 	else
 		w->incident = incident_new("capture", now);
+	w->identity.pid = job->process->pid;
 	w->identity.tid = job->tid;
 	if (w->incident && !job->event)
 		r = json_put(w->incident, "process", incident_process(&w->identity));

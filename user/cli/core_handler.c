@@ -370,12 +370,15 @@ static int pass_on(struct handler *h)
 		.pidfd = -1};
 	umask(h->umask);
 	r = passthrough_serve(&p, pattern, &reason);
-	if (r <= 0)
-		log_warn("msg=\"no core by the core_pattern that was there before\" pid=%d "
-			 "signal=%d "
-			 "reason=\"%s\"",
-			h->question.pid, h->question.signal, reason ? reason : strerror(-r));
-	return r;
+	/* A limit of 0 is how most hosts are set up: nothing to fill the kernel's log with. */
+	log_write(r < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+		"msg=\"served by the core_pattern that was there before\" pid=%d signal=%d core=%d "
+		"reason=\"%s\"",
+		h->question.pid, h->question.signal, r == 1,
+		reason	? reason
+		: r < 0 ? strerror(-r)
+			: "");
+	return 0;
 }
 
 int cmd_core_handler(int argc, char **argv)

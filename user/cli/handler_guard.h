@@ -14,6 +14,6 @@ int guard_start(uint64_t deadline_ns, int *tie);
  * taken. */
 int guard_take_slot(int runtimefd, unsigned int slots, uint64_t deadline_ns, int *fd);
 
-/* Lowest priority for processor and disk, and into the cgroup at directory CGROUP (NULL: stays). 0,
- * or -errno of what could not be done; the rest is. */
+/* Below the ordinary priority for processor and disk, and into the cgroup at directory CGROUP
+ * (NULL: stays). 0, or -errno of what could not be done; the rest is. */
 int guard_step_back(const char *cgroup);
