@@ -36,9 +36,9 @@ struct broker_message {
 	enum broker_kind kind;
 	uint64_t conversation;
 	struct broker_question question; /* of the conversation, for all kinds */
-	/* BROKER_DONE: {"captured":true,"incident":{the capture event}} or
-	 * {"captured":false,"reason":…}; owned. The incident comes without what would not fit into
-	 * a message (the threads of a "stacks" capture). */
+	/* BROKER_DONE, owned: {"capture":{…},"signature":…,"stack":[…]}, the last two where they
+	 * are known (and the stack where it fits), or {"reason":"no-space","detail":"a sentence"}.
+	 */
 	json_t *result;
 };
 

@@ -161,29 +161,50 @@ static bool is_own_process(const struct handler *h)
 	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 }
 
-/* {"captured":false,"reason":…} */
-static json_t *failure(const char *reason)
+/* {"reason":…,"detail":…}; DETAIL may be NULL. */
+static json_t *failure(const char *reason, const char *detail)
 {
 	_cleanup_json_ json_t *result = json_object();
 
-	if (json_put_bool(result, "captured", 0) < 0 || json_put_text(result, "reason", reason) < 0)
+	if (json_put_text(result, "reason", reason) < 0)
+		return NULL;
+	if (detail && json_put_text(result, "detail", detail) < 0)
 		return NULL;
 	return TAKE_PTR(result);
 }
 
-/* {"captured":true,"incident":…}, with what fits into a message. */
-static json_t *success(json_t *incident)
+/* What a user may act upon apart from the sentence. */
+static const char *failure_reason(int error)
 {
-	static const char *const dispensable[] = {"threads", "stack"};
+	switch (error) {
+	case -ENOSPC:
+	case -EDQUOT:
+		return "no-space";
+	case -ESRCH:
+		return "target-gone";
+	case -EROFS:
+		return "read-only";
+	default:
+		return "capture-failed";
+	}
+}
+
+/* {"capture":…,"signature":…,"stack":…} of the incident: the last as far as it fits into a message.
+ */
+static json_t *success(const json_t *incident)
+{
+	static const char *const parts[] = {"capture", "signature", "stack"};
 	_cleanup_json_ json_t *result = json_object();
 
-	if (json_put_bool(result, "captured", 1) < 0 ||
-		json_object_set(result, "incident", incident) < 0)
-		return NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(dispensable); i++) {
-		if (json_dumpb(result, NULL, 0, JSON_COMPACT) <= BROKER_MESSAGE_MAX)
-			break;
-		json_object_del(incident, dispensable[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		json_t *part = json_object_get(incident, parts[i]);
+
+		if (!part)
+			continue;
+		if (json_object_set(result, parts[i], part) < 0)
+			return NULL;
+		if (json_dumpb(result, NULL, 0, JSON_COMPACT) > BROKER_MESSAGE_MAX)
+			json_object_del(result, parts[i]);
 	}
 	return TAKE_PTR(result);
 }
@@ -208,6 +229,7 @@ _Noreturn static void work(struct handler *h, const struct broker_client *client
 		.root_only = h->question.dump_mode == 2};
 	json_t *incident = NULL, *result = NULL;
 	char *reason = NULL, *text;
+	int r;
 
 	/* Its own end, for when its parent is killed; and no read end of the pipe, that only the
 	 * parent holds. */
@@ -217,10 +239,8 @@ _Noreturn static void work(struct handler *h, const struct broker_client *client
 	cleanup_close(&h->tie);
 	text_filename(
 		signals_name(h->question.signal, name, sizeof(name)), trigger, sizeof(trigger));
-	if (capture_job_run(&job, &incident, &reason) == 0)
-		result = success(incident);
-	else
-		result = failure(reason ? reason : "out of memory");
+	r = capture_job_run(&job, &incident, &reason);
+	result = r < 0 ? failure(failure_reason(r), reason) : success(incident);
 	text = result ? json_dumps(result, JSON_COMPACT) : NULL;
 	_exit(!text || io_write_all(answerfd, text, strlen(text)) < 0);
 }
@@ -259,12 +279,12 @@ static json_t *run_worker(struct handler *h, const struct broker_client *client)
 	pid_t worker;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return failure("no pipe to the worker");
+		return failure("handler-failed", "no pipe to the worker");
 	read_end = ends[0];
 	write_end = ends[1];
 	worker = fork();
 	if (worker < 0)
-		return failure("the worker could not be started");
+		return failure("handler-failed", "no worker could be started");
 	if (worker == 0)
 		work(h, client, write_end);
 	cleanup_close(&write_end);
@@ -275,37 +295,41 @@ static json_t *run_worker(struct handler *h, const struct broker_client *client)
 	 * process. */
 	kill(worker, SIGKILL);
 	if (clock_now_ns(CLOCK_MONOTONIC) >= deadline)
-		return failure("the capture took too long, and was given up");
-	return failure("the worker died");
+		return failure("timeout", "the capture took too long, and was given up");
+	return failure("handler-failed", "the worker died");
 }
 
-/* Slot and registers, once for all captures of this process. NULL, or the reason why there is none.
- */
-static const char *prepare(struct handler *h)
+/* Slot and registers, once for all captures of this process. NULL, or what came in the way. */
+static json_t *prepare(struct handler *h)
 {
-	int r;
+	int r = 0;
 
-	if (h->slotfd < 0 &&
-		guard_take_slot(h->runtimefd, SLOTS, h->start_ns + SLOT_NS, &h->slotfd) < 0)
-		return "throttled";
+	if (h->slotfd < 0)
+		r = guard_take_slot(h->runtimefd, SLOTS, h->start_ns + SLOT_NS, &h->slotfd);
+	if (r == -ETIMEDOUT)
+		return failure("throttled",
+			"other captures ran all the time that this process could wait");
+	if (r < 0)
+		return failure("handler-failed", strerror(-r));
 	if (h->notes.n > 0)
 		return NULL;
 	r = notes_read_pipe(STDIN_FILENO, &h->notes);
-	if (r < 0)
-		return is_dumping(h->taskfd) ? "the kernel's notes could not be read"
-					     : "the process was killed before it could be captured";
-	return NULL;
+	if (r == 0)
+		return NULL;
+	if (!is_dumping(h->taskfd))
+		return failure("target-gone", "the process was killed before it could be captured");
+	return failure("handler-failed", "the kernel's notes could not be read");
 }
 
 static void capture(struct handler *h, struct broker_client *client)
 {
 	_cleanup_json_ json_t *result = NULL;
-	const char *obstacle;
 
 	if (guard_step_back(client->cgroup) < 0)
 		log_debug("msg=\"not in the daemon's cgroup\" pid=%d", h->question.pid);
-	obstacle = prepare(h);
-	result = obstacle ? failure(obstacle) : run_worker(h, client);
+	result = prepare(h);
+	if (!result)
+		result = run_worker(h, client);
 	/* The daemon may have ended meanwhile: the capture is there all the same. */
 	if (result && broker_client_done(client, result) < 0)
 		log_debug("msg=\"the daemon has gone\" pid=%d", h->question.pid);
