@@ -261,6 +261,25 @@ static int print_list(const struct store *s, const struct store_items *items, bo
 	return 0;
 }
 
+/* All captures, or one line that says what is wrong. A default store that nobody has needed yet is
+ * an empty one. */
+static int read_store(const struct captures_options *o, struct store *s, struct store_items *items)
+{
+	int r;
+
+	if (!o->store && access(STORE_DEFAULT_PATH, F_OK) < 0 && errno == ENOENT) {
+		s->path = strdup(STORE_DEFAULT_PATH);
+		return s->path ? 0 : -ENOMEM;
+	}
+	r = captures_open(o, s);
+	if (r < 0)
+		return r;
+	r = store_list(s, items);
+	if (r < 0)
+		fprintf(stderr, "coretrap list: %s: %s\n", s->path, store_strerror(r));
+	return r;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	(void)arg;
@@ -285,11 +304,10 @@ int cmd_list(int argc, char **argv)
 
 	argv[0] = (char *)"coretrap list";
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (captures_open(&o, &s) < 0)
+	r = read_store(&o, &s, &items);
+	if (r < 0)
 		return EXIT_FAILED;
-	r = store_list(&s, &items);
-	if (r == 0)
-		r = print_list(&s, &items, o.json);
+	r = print_list(&s, &items, o.json);
 	if (r == 0 && fflush(stdout) != 0)
 		r = -errno;
 	if (r < 0)

@@ -155,7 +155,8 @@ static void show_stacks(const json_t *incident)
 	const json_t *threads = json_object_get(incident, "threads"), *thread;
 	size_t i;
 
-	if (json_array_size(json_object_get(incident, "stack"))) {
+	/* Where all threads are there, the stack is the first one's again. */
+	if (!json_array_size(threads) && json_array_size(json_object_get(incident, "stack"))) {
 		puts("stack");
 		show_stack(json_object_get(incident, "stack"));
 	}

@@ -88,7 +88,7 @@ int store_entry_create_file(const struct store_entry *e, const char *name, int *
 
 static int write_incident(const struct store_entry *e, const json_t *incident)
 {
-	_cleanup_free_ char *text = json_dumps(incident, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	_cleanup_free_ char *text = json_dumps(incident, JSON_INDENT(1));
 	_cleanup_close_ int fd = -1;
 	size_t len;
 	int r;

@@ -172,6 +172,8 @@ const char *store_strerror(int error)
 		return "no space left";
 	case ENOTUNIQ:
 		return "more than one capture begins so";
+	case E2BIG:
+		return "larger than an incident may be";
 	case EBADMSG:
 		return "damaged";
 	case EINVAL:

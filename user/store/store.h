@@ -17,7 +17,8 @@
 #define STORE_DEFAULT_PATH "/var/lib/coretrap"
 #define STORE_ID_MAX	   128 /* with the NUL */
 #define STORE_INCIDENT	   "incident.json"
-#define STORE_INCIDENT_MAX (16 * 1024 * 1024) /* bytes of incident.json, written and read */
+#define STORE_INCIDENT_MAX \
+	(64 * 1024 * 1024) /* bytes of incident.json: stacks of thousands of threads fit */
 
 struct store {
 	int dirfd;
