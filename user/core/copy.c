@@ -117,6 +117,9 @@ static void look_at_pages(struct copier *c, const struct segment *s, uint64_t at
 
 	if (s->untouched_is_zero)
 		r = c->req->memory->pages(c->req->memory, at, pages, c->states);
+	if (r == 0 && s->shared && c->req->memory->shared &&
+		c->req->memory->shared(c->req->memory, s->shared, at, pages, c->states) < 0)
+		c->result->unknown_shared = true;
 	if (r == -ESRCH)
 		c->result->stop = COPY_GONE;
 	else if (r < 0)

@@ -23,6 +23,8 @@ struct copy {
 	enum copy_stop stop;
 	uint64_t unreadable_pages, unreadable_first; /* number; address of the first */
 	size_t unreadable_segments;
+	bool unknown_shared; /* pages of shared memory that only other processes touched may be
+				missing */
 };
 
 /* 0, also when it was stopped: the output then has holes for the rest. -errno from the output, or

@@ -12,12 +12,13 @@
  * with "anon". */
 static bool is_kernel_code(const struct mapping *m)
 {
-	return !m->inode && (strcmp(m->name, "[vdso]") == 0 || strcmp(m->name, "[vsyscall]") == 0);
+	return !mapping_has_file(m) &&
+	       (strcmp(m->name, "[vdso]") == 0 || strcmp(m->name, "[vsyscall]") == 0);
 }
 
 static bool is_kernel_data(const struct mapping *m)
 {
-	return !m->inode &&
+	return !mapping_has_file(m) &&
 	       (strncmp(m->name, "[vvar", 5) == 0 || strcmp(m->name, "[uprobes]") == 0);
 }
 
@@ -50,7 +51,7 @@ enum plan_reason plan_whole(const struct mapping *m, unsigned int filter)
 		return filtered(filter, m->deleted ? FILTER_ANONYMOUS_SHARED : FILTER_FILE_SHARED);
 	if (m->anonymous && (filter & FILTER_ANONYMOUS_PRIVATE))
 		return PLAN_TAKEN;
-	if (!m->inode)
+	if (!mapping_has_file(m))
 		return m->anonymous ? PLAN_FILTER : PLAN_NOTHING;
 	if (filter & FILTER_FILE_PRIVATE)
 		return PLAN_TAKEN;
@@ -68,7 +69,7 @@ bool plan_may_need_header(const struct mapping *m, unsigned int filter)
 	if (reason != PLAN_FILTER && reason != PLAN_IN_FILE && reason != PLAN_UNLINKED &&
 		reason != PLAN_TAKEN)
 		return false;
-	return m->inode && m->offset == 0 && !(m->flags & MAPPING_SHARED) &&
+	return mapping_has_file(m) && m->offset == 0 && !(m->flags & MAPPING_SHARED) &&
 	       (m->prot & PROT_READ) && (filter & FILTER_ELF_HEADERS);
 }
 
@@ -80,7 +81,7 @@ static bool in_heap(const struct mapping *m)
 	if (is_kernel_code(m))
 		return true;
 	return !(m->flags & MAPPING_SHARED) &&
-	       ((m->prot & PROT_WRITE) || (m->inode && m->anonymous));
+	       ((m->prot & PROT_WRITE) || (mapping_has_file(m) && m->anonymous));
 }
 
 static int add_segment(struct plan *p, const struct mapping *m, struct range r, uint64_t file_size)
@@ -100,10 +101,11 @@ static int add_segment(struct plan *p, const struct mapping *m, struct range r, 
 		.file_size = file_size,
 		.prot = m->prot,
 		/* An untouched page of a mapped file is the file's, not zero. */
-		.untouched_is_zero =
-			!is_kernel_code(m) && (!m->inode || (m->flags & MAPPING_HUGETLB) ||
-						      ((m->flags & MAPPING_SHARED) && m->deleted)),
+		.untouched_is_zero = !is_kernel_code(m) &&
+				     (!mapping_has_file(m) || (m->flags & MAPPING_HUGETLB) ||
+					     ((m->flags & MAPPING_SHARED) && m->deleted)),
 		.optional = is_kernel_code(m),
+		.shared = (m->flags & MAPPING_SHARED) ? m : NULL,
 	};
 	p->memory_size += file_size;
 	return 0;

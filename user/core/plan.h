@@ -38,6 +38,8 @@ enum plan_reason {
 };
 
 struct segment {
+	const struct mapping
+		*shared;	/* that it is part of, if that is shared; borrowed from the input */
 	uint64_t start, end;	/* addresses */
 	uint64_t file_size;	/* bytes from start that are in the core */
 	uint64_t offset;	/* of them in the core */

@@ -76,6 +76,9 @@ static int report_copy(json_t *notes, const struct copy *copy)
 		r = report_note(notes,
 			"unreadable: %" PRIu64 " pages in %zu mappings, the first at 0x%" PRIx64,
 			copy->unreadable_pages, copy->unreadable_segments, copy->unreadable_first);
+	if (r == 0 && copy->unknown_shared)
+		r = report_note(notes,
+			"shared memory: pages that only other processes touched are missing");
 	return r;
 }
 

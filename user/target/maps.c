@@ -101,7 +101,8 @@ static int take_name(struct cursor *c, struct mapping *m)
 	len = (size_t)(c->end - c->at);
 	if (memchr(c->at, '\0', len))
 		return -EINVAL;
-	if (m->inode && len >= suffix_len && memcmp(c->end - suffix_len, suffix, suffix_len) == 0) {
+	if (mapping_has_file(m) && len >= suffix_len &&
+		memcmp(c->end - suffix_len, suffix, suffix_len) == 0) {
 		m->deleted = true;
 		len -= suffix_len;
 	}

@@ -20,7 +20,7 @@ enum mapping_flags { /* VmFlags of smaps that matter here (Documentation/filesys
 struct mapping {
 	uint64_t start, end;   /* addresses, page aligned */
 	uint64_t offset;       /* bytes into the file */
-	uint64_t inode;	       /* 0: anonymous */
+	uint64_t inode;	       /* 0: none, or SysV shared memory: mapping_has_file() */
 	uint32_t major, minor; /* device */
 	unsigned int prot;     /* PROT_READ | PROT_WRITE | PROT_EXEC */
 	unsigned int flags;    /* enum mapping_flags */
@@ -43,6 +43,13 @@ int maps_parse(const char *text, size_t len, struct maps *out);
 int maps_read(int taskfd, bool with_flags, struct maps *out);
 void maps_free(struct maps *m);
 #define _cleanup_maps_ __attribute__((cleanup(maps_free)))
+
+/* Whether M is of a file. The inode alone does not say: it is the id of SysV shared memory, which
+ * may be 0. */
+static inline bool mapping_has_file(const struct mapping *m)
+{
+	return m->inode || m->major || m->minor;
+}
 
 /* The mapping that holds ADDRESS, or NULL. */
 const struct mapping *maps_find(const struct maps *m, uint64_t address);

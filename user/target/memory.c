@@ -3,6 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -63,21 +69,80 @@ static int read_pagemap(struct memory *m, uint64_t address, size_t pages, uint8_
 	return 0;
 }
 
+/* Opens the file of MAPPING if it is on tmpfs, which all anonymous shared memory is; -EOPNOTSUPP if
+ * not. Nothing else is opened: a device acts on it, a FUSE server chosen by the process may never
+ * answer. */
+static int open_shared(int taskfd, const struct mapping *mapping)
+{
+	_cleanup_close_ int pathfd = -1;
+	char name[80];
+	struct statfs fs;
+	struct stat st;
+	int fd;
+
+	snprintf(name, sizeof(name), "../../map_files/%" PRIx64 "-%" PRIx64, mapping->start,
+		mapping->end);
+	pathfd = openat(taskfd, name, O_PATH | O_CLOEXEC);
+	if (pathfd < 0 || fstat(pathfd, &st) < 0 || fstatfs(pathfd, &fs) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || fs.f_type != TMPFS_MAGIC)
+		return -EOPNOTSUPP;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", pathfd);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int find_shared(struct memory *m, const struct mapping *mapping, uint64_t address,
+	size_t pages, uint8_t *states)
+{
+	_cleanup_close_ int fd = open_shared(m->taskfd, mapping);
+	const uint64_t first = mapping->offset + (address - mapping->start);
+	const uint64_t end = first + pages * MEMORY_PAGE;
+	off_t at = (off_t)first;
+
+	/* A file on a disk has no pages that would be allocated by reading them. */
+	if (fd == -EOPNOTSUPP) {
+		memset(states, MEMORY_FILE, pages);
+		return 0;
+	}
+	if (fd < 0)
+		return fd;
+	while (at >= 0 && (uint64_t)at < end) {
+		off_t hole;
+
+		at = lseek(fd, at, SEEK_DATA);
+		if (at < 0)
+			return errno == ENXIO ? 0 : -errno;
+		hole = lseek(fd, at, SEEK_HOLE);
+		if (hole < 0)
+			return errno == ENXIO ? 0 : -errno;
+		for (uint64_t p = (uint64_t)at; p < end && p < (uint64_t)hole; p += MEMORY_PAGE)
+			states[(p - first) / MEMORY_PAGE] = MEMORY_FILE;
+		at = hole;
+	}
+	return 0;
+}
+
 int memory_open(int taskfd, struct memory *out)
 {
 	_cleanup_close_ int memfd = openat(taskfd, "mem", O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int pagemapfd = -1;
+	_cleanup_close_ int pagemapfd = -1, dirfd = -1;
 
 	if (memfd < 0)
 		return -errno;
 	pagemapfd = openat(taskfd, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (pagemapfd < 0)
 		return -errno;
+	dirfd = fcntl(taskfd, F_DUPFD_CLOEXEC, 3);
+	if (dirfd < 0)
+		return -errno;
 	*out = (struct memory){
 		.read = read_mem,
 		.pages = read_pagemap,
+		.shared = find_shared,
 		.memfd = TAKE_FD(memfd),
 		.pagemapfd = TAKE_FD(pagemapfd),
+		.taskfd = TAKE_FD(dirfd),
 	};
 	return 0;
 }
@@ -89,5 +154,6 @@ void memory_close(struct memory *m)
 		return;
 	cleanup_close(&m->memfd);
 	cleanup_close(&m->pagemapfd);
+	cleanup_close(&m->taskfd);
 	m->read = NULL;
 }

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "target/maps.h"
+
 #define MEMORY_PAGE 4096u
 
 enum memory_page { /* one byte a page, from /proc/PID/pagemap */
@@ -23,8 +25,14 @@ struct memory {
 	ssize_t (*read)(struct memory *m, uint64_t address, void *buf, size_t len);
 	/* State of PAGES pages from page-aligned ADDRESS on, into STATES; 0 or -errno. */
 	int (*pages)(struct memory *m, uint64_t address, size_t pages, uint8_t *states);
+	/* Corrects STATES of untouched pages of a shared mapping: MEMORY_FILE where others have put
+	 * something, which reading then maps, but does not allocate. 0 or -errno: not known. May be
+	 * NULL. */
+	int (*shared)(struct memory *m, const struct mapping *mapping, uint64_t address,
+		size_t pages, uint8_t *states);
 	int memfd;     /* /proc/…/mem */
 	int pagemapfd; /* /proc/…/pagemap */
+	int taskfd;    /* the directory they were opened in */
 };
 
 /* Opens mem and pagemap below TASKFD (a /proc/PID/task/TID directory: the leader may be gone). */
