@@ -12,11 +12,12 @@
 #include "core/report.h"
 #include "lib/cleanup.h"
 
-#define RED_ZONE      128UL	   /* below sp, the leaf function's (x86-64 psABI) */
-#define STACK_MAX     (1UL << 20)  /* bytes of one thread's stack */
-#define SEARCHED_MAX  (64UL << 10) /* bytes of it whose words are taken as pointers */
-#define POINTED_PAGES 16384UL	   /* 64 MiB that registers and stacks point to */
-#define LINK_MAPS_MAX 65536U	   /* libraries; a broken list may be a circle */
+#define RED_ZONE	 128UL	      /* below sp, the leaf function's (x86-64 psABI) */
+#define STACK_MAX	 (1UL << 20)  /* bytes of one thread's stack */
+#define SEARCHED_MAX	 (64UL << 10) /* bytes of it whose words are taken as pointers */
+#define POINTED_PAGES	 16384UL      /* 64 MiB that registers and stacks point to */
+#define RUNTIME_DATA_MAX (64UL << 10) /* bytes of each written mapping of libc and the loader */
+#define LINK_MAPS_MAX	 65536U	      /* libraries; a broken list may be a circle */
 
 /* A set of page addresses, open addressing; 0 is free, page 0 is never in it. */
 struct page_set {
@@ -77,6 +78,18 @@ static int take_pointed(struct selection *s, uint64_t address)
 	return r > 0 ? ranges_add(s->ranges, page, page + MEMORY_PAGE) : 0;
 }
 
+/* The pages of [address, address + size), as far as they may be dumped. */
+static int take_bytes(struct selection *s, uint64_t address, uint64_t size)
+{
+	const struct mapping *m = dumpable(s, address);
+	uint64_t end;
+
+	if (!m || __builtin_add_overflow(address, size, &end))
+		return 0;
+	end = end < m->end ? page_of(end + MEMORY_PAGE - 1) : m->end;
+	return ranges_add(s->ranges, page_of(address), end);
+}
+
 static int take_stack(struct selection *s, uint64_t sp)
 {
 	uint64_t start = page_of(sp - RED_ZONE), end;
@@ -117,7 +130,9 @@ static int take_registers(struct selection *s, const struct thread_registers *t)
 	memcpy(words, &t->regs, sizeof(words));
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(words); i++)
 		r = take_pointed(s, words[i]);
-	return r;
+	/* The thread's own descriptor, struct pthread, is longer than what its page may have left.
+	 */
+	return r == 0 ? take_bytes(s, t->regs.fs_base, MEMORY_PAGE) : r;
 }
 
 static int take_threads(struct selection *s)
@@ -137,18 +152,6 @@ static int take_threads(struct selection *s)
 static bool read_object(const struct selection *s, uint64_t address, void *out, size_t size)
 {
 	return s->req->memory->read(s->req->memory, address, out, size) == (ssize_t)size;
-}
-
-/* The pages of [address, address + size), as far as they may be dumped. */
-static int take_bytes(struct selection *s, uint64_t address, uint64_t size)
-{
-	const struct mapping *m = dumpable(s, address);
-	uint64_t end;
-
-	if (!m || __builtin_add_overflow(address, size, &end))
-		return 0;
-	end = end < m->end ? page_of(end + MEMORY_PAGE - 1) : m->end;
-	return ranges_add(s->ranges, page_of(address), end);
 }
 
 static uint64_t find_auxv(const struct notes *notes, uint64_t type)
@@ -234,6 +237,35 @@ static int take_libraries(struct selection *s, json_t *notes)
 	return r;
 }
 
+static bool same_file(const struct mapping *a, const struct mapping *b)
+{
+	return a->inode == b->inode && a->major == b->major && a->minor == b->minor;
+}
+
+static bool is_libc(const struct mapping *m)
+{
+	const char *base = strrchr(m->name, '/');
+
+	return base && strcmp(base, "/libc.so.6") == 0;
+}
+
+/* The data of the loader and of libc: the r_debug of the former, and what libthread_db reads in
+ * both. */
+static int take_runtime(struct selection *s)
+{
+	const struct maps *maps = s->req->maps;
+	const struct mapping *loader = maps_find(maps, find_auxv(s->req->notes, AT_BASE));
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < maps->n; i++) {
+		const struct mapping *m = &maps->v[i];
+
+		if (m->anonymous && (is_libc(m) || (loader && same_file(m, loader))))
+			r = take_bytes(s, m->start, RUNTIME_DATA_MAX);
+	}
+	return r;
+}
+
 static int take_headers(struct selection *s, const bool *elf)
 {
 	int r = 0;
@@ -269,6 +301,8 @@ int mini_select(const struct core_request *req, const bool *elf, struct ranges *
 	r = take_headers(&s, elf);
 	if (r == 0)
 		r = take_libraries(&s, notes);
+	if (r == 0)
+		r = take_runtime(&s);
 	if (r == 0)
 		r = take_threads(&s);
 	if (r == 0)
