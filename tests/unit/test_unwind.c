@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -390,4 +391,45 @@ Test(sandbox, leaves_nothing_but_the_reply)
 	cr_assert_eq(WEXITSTATUS(status), 0, "bar %d", WEXITSTATUS(status));
 	cr_assert_eq(read(fds[0], &c, 1), 1);
 	cr_assert_eq(c, 'x');
+}
+
+/* What is below the new root, and nothing of what is above. */
+static int try_the_door(int replyfd, const char *root)
+{
+	struct sandbox cage = {.replyfd = replyfd, .root = root};
+
+	if (sandbox_enter(&cage) < 0)
+		return 1;
+	if (geteuid() == 0)
+		return 2;
+	if (open("/file", O_RDONLY) < 0)
+		return 3;
+	if (open("/etc/passwd", O_RDONLY) >= 0 || open("../../etc/passwd", O_RDONLY) >= 0)
+		return 4;
+	if (open("/file", O_RDWR) >= 0 || open("/new", O_WRONLY | O_CREAT, 0600) >= 0)
+		return 5;
+	return 0;
+}
+
+Test(sandbox, may_have_one_directory_to_read)
+{
+	char root[] = "/tmp/sandbox-XXXXXX", file[64];
+	int fd, status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		cr_skip_test("chroot needs root");
+	cr_assert_not_null(mkdtemp(root));
+	snprintf(file, sizeof(file), "%s/file", root);
+	fd = open(file, O_CREAT | O_WRONLY, 0666);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(fchmod(fd, 0666), 0);
+	cr_assert_eq(chmod(root, 0777), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(try_the_door(fd, root));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	unlink(file);
+	rmdir(root);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
 }

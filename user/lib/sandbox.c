@@ -2,11 +2,13 @@
 #include "lib/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/capability.h>
 #include <sys/mman.h>
@@ -66,6 +68,15 @@ static int close_others(const struct sandbox *s)
 	return r < 0 ? r : close_between(next, UINT_MAX);
 }
 
+/* 1 when ROOT is the whole file system now, 0 when the outer one still is (and stays out of reach).
+ */
+static int enter_root(const char *root)
+{
+	if (!root || chroot(root) < 0)
+		return 0;
+	return chdir("/") < 0 ? -errno : 1;
+}
+
 static int drop_privileges(void)
 {
 	_cleanup_(free_caps) cap_t none = cap_init();
@@ -110,7 +121,7 @@ static int set_limits(const struct sandbox *s)
 /* What malloc, libelf and stdio-free code need, and the ways to end (a sanitizer's has sigaltstack
  * in it). No open, no socket, no exec, no clone, no signal to another process. mmap and mprotect
  * without PROT_EXEC. */
-static int add_rules(scmp_filter_ctx ctx, int replyfd)
+static int add_rules(scmp_filter_ctx ctx, int replyfd, bool may_open)
 {
 	static const int plain[] = {SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(munmap),
 		SCMP_SYS(brk), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(fstat),
@@ -123,6 +134,10 @@ static int add_rules(scmp_filter_ctx ctx, int replyfd)
 		.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)replyfd};
 	const struct scmp_arg_cmp not_code = {
 		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
+	const struct scmp_arg_cmp for_reading = {.arg = 2,
+		.op = SCMP_CMP_MASKED_EQ,
+		.datum_a = O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE,
+		.datum_b = O_RDONLY};
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(plain) && r == 0; i++)
@@ -133,17 +148,19 @@ static int add_rules(scmp_filter_ctx ctx, int replyfd)
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &not_code);
 	if (r == 0)
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, &not_code);
+	if (r == 0 && may_open)
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, &for_reading);
 	return r;
 }
 
-static int load_filter(int replyfd)
+static int load_filter(int replyfd, bool may_open)
 {
 	_cleanup_(release_seccomp) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r;
 
 	if (!ctx)
 		return -ENOMEM;
-	r = add_rules(ctx, replyfd);
+	r = add_rules(ctx, replyfd, may_open);
 	/* 2, a binary tree: fewer instructions a call than one comparison after the other. */
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
@@ -153,8 +170,12 @@ static int load_filter(int replyfd)
 int sandbox_enter(const struct sandbox *s)
 {
 	pid_t parent = getppid();
-	int r = close_others(s);
+	int r = close_others(s), inside;
 
+	if (r < 0)
+		return r;
+	inside = enter_root(s->root);
+	r = inside < 0 ? inside : 0;
 	if (r == 0)
 		r = drop_privileges();
 	if (r == 0)
@@ -168,5 +189,5 @@ int sandbox_enter(const struct sandbox *s)
 		return -errno;
 	if (getppid() != parent) /* it went before the death signal was set */
 		return -ESRCH;
-	return load_filter(s->replyfd);
+	return load_filter(s->replyfd, inside == 1);
 }

@@ -13,6 +13,10 @@ struct sandbox {
 	int replyfd;	      /* the only descriptor that may be written to; also kept */
 	uint64_t memory_max;  /* bytes of address space (RLIMIT_AS); 0: no limit */
 	unsigned int cpu_max; /* seconds of CPU, then SIGKILL; 0: no limit */
+	/* A directory whose files may be opened for reading, as "/"; NULL: none. Where it is
+	 * missing, or chroot(2) not permitted, nothing may be opened. No descriptor of KEEP may be
+	 * a directory: it would be the way out. */
+	const char *root;
 };
 
 /* Locks the calling process (single-threaded, fresh from a fork) in for good: user and group nobody

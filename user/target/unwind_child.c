@@ -27,6 +27,14 @@ static int put_bounded(json_t *obj, const char *key, const char *text, size_t ma
 	return valid ? json_put_text(obj, key, valid) : -ENOMEM;
 }
 
+/* Without the version that .symtab has behind some names ("abort@@GLIBC_2.2.5"). */
+static int put_symbol(json_t *frame, const char *symbol)
+{
+	_cleanup_free_ char *name = strndup(symbol, strcspn(symbol + 1, "@") + 1);
+
+	return name ? put_bounded(frame, "symbol", name, UNWIND_SYMBOL_MAX) : -ENOMEM;
+}
+
 static int put_build_id(json_t *frame, const struct unwind_place *p)
 {
 	char hex[2 * UNWIND_BUILD_ID_MAX + 1];
@@ -51,8 +59,8 @@ static json_t *frame_json(const struct unwind_frame *f, const struct unwind_plac
 	 * a return address. */
 	if (r == 0 && p->has_offset)
 		r = json_put_hex(frame, "offset", p->offset + (f->address - f->lookup));
-	if (r == 0 && p->symbol)
-		r = put_bounded(frame, "symbol", p->symbol, UNWIND_SYMBOL_MAX);
+	if (r == 0 && p->symbol && p->symbol[0])
+		r = put_symbol(frame, p->symbol);
 	return r == 0 ? TAKE_PTR(frame) : NULL;
 }
 
@@ -137,6 +145,7 @@ static int lock_in(const struct unwind_request *req, const struct unwind_modules
 		.keep_count = m->file_count + 1,
 		.replyfd = replyfd,
 		.memory_max = MEMORY_LIMIT,
+		.root = UNWIND_DEBUG_ROOT,
 		.cpu_max = (unsigned int)(req->timeout_ns / NSEC_PER_SEC + 1),
 	};
 

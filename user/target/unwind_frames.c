@@ -114,13 +114,22 @@ static bool step_signal(struct walk *w, uint64_t next[UNWIND_REGISTERS])
 	return true;
 }
 
+/* Right behind a syscall instruction (0f 05). */
+static bool in_syscall(struct walk *w)
+{
+	uint64_t code;
+
+	return unwind_session_word(w->s, w->registers[UNWIND_PC] - 8, &code) &&
+	       code >> 48 == 0x050f;
+}
+
 /* A jump or call to where no code is: the call has pushed its return address, and nothing else has
- * happened since. */
-static bool step_wild_call(struct walk *w, uint64_t next[UNWIND_REGISTERS])
+ * happened since. The same holds for the system call stubs of stripped Go: they have no frame. */
+static bool step_frameless(struct walk *w, uint64_t next[UNWIND_REGISTERS])
 {
 	uint64_t sp = w->registers[UNWIND_SP], ra;
 
-	if (!w->exact || unwind_session_is_code(w->s, w->registers[UNWIND_PC]))
+	if (!w->exact || (unwind_session_is_code(w->s, w->registers[UNWIND_PC]) && !in_syscall(w)))
 		return false;
 	if (!unwind_session_word(w->s, sp, &ra) || !unwind_session_is_code(w->s, ra))
 		return false;
@@ -156,7 +165,7 @@ static bool step(struct walk *w)
 	uint64_t next[UNWIND_REGISTERS] = {0};
 	bool signal = step_signal(w, next);
 
-	if (!signal && !step_wild_call(w, next) && !step_frame_pointer(w, next))
+	if (!signal && !step_frameless(w, next) && !step_frame_pointer(w, next))
 		return false;
 	if (signal) /* its own address is exact, not a byte behind a call */
 		w->t->frames[w->t->count - 1].lookup = w->t->frames[w->t->count - 1].address;

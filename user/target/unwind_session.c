@@ -2,12 +2,15 @@
 #include "target/unwind_session.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "target/unwind_reply.h"
 
 #define PAGE   4096u
 #define PLACES 1024u /* a power of two */
@@ -35,14 +38,26 @@ static int find_elf(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_A
 	return -1;
 }
 
-/* Separate debug files would have to be looked for by build ID before the sandbox, when nothing is
- * parsed yet. */
-static int find_no_debuginfo(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_Addr base,
+/* Asked for where a stripped file has no .symtab. The name is made of the build ID alone, and leads
+ * nowhere but into UNWIND_DEBUG_ROOT, which belongs to the host: a process in a container has the
+ * same build IDs or none. */
+static int find_debuginfo(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_Addr base,
 	const char *file_name, const char *link, GElf_Word crc, char **out)
 {
-	(void)mod, (void)userdata, (void)name, (void)base, (void)file_name, (void)link, (void)crc,
-		(void)out;
-	return -1;
+	char path[2 * UNWIND_BUILD_ID_MAX + sizeof("//.debug")];
+	const unsigned char *id;
+	GElf_Addr address;
+	int n = dwfl_module_build_id(mod, &id, &address), used;
+
+	(void)userdata, (void)name, (void)base, (void)file_name, (void)link, (void)crc;
+	*out = NULL;
+	if (n < 2 || (unsigned int)n > UNWIND_BUILD_ID_MAX)
+		return -1;
+	used = sprintf(path, "/%02x/", id[0]);
+	for (int i = 1; i < n; i++)
+		used += sprintf(path + used, "%02x", id[i]);
+	snprintf(path + used, sizeof(path) - (size_t)used, ".debug");
+	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static bool copied_word(const struct unwind_request *req, uint64_t address, uint64_t *out)
@@ -129,7 +144,7 @@ static bool get_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread_arg)
 
 static const Dwfl_Callbacks module_callbacks = {
 	.find_elf = find_elf,
-	.find_debuginfo = find_no_debuginfo,
+	.find_debuginfo = find_debuginfo,
 };
 
 static const Dwfl_Thread_Callbacks thread_callbacks = {

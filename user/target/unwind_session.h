@@ -10,6 +10,9 @@
 #include "target/unwind.h"
 #include "target/unwind_modules.h"
 
+/* Where distributions put separate debug files; "/" of the process that unwinds. */
+#define UNWIND_DEBUG_ROOT "/usr/lib/debug/.build-id"
+
 #define UNWIND_REGISTERS 17 /* DWARF numbers of x86-64: 0..15 general, 16 the return address */
 #define UNWIND_BP	 6
 #define UNWIND_SP	 7
