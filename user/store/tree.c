@@ -62,9 +62,7 @@ static int remove_one(int dirfd, const char *name, int depth)
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	/* Linux says EISDIR for a directory; the type that readdir() told may be out of date.
-	 * That NAME could be NULL is wrong: tree_next() says 1 only with an entry. */
-	// NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker)
+	/* Linux says EISDIR for a directory; the type that readdir() told may be out of date. */
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR)
