@@ -223,20 +223,17 @@ static void say_target(const struct monitor *m, const struct identity *id)
 static void take_birth(struct monitor *m, const struct event *e)
 {
 	const struct event_process *p = &e->process;
-	const struct target *target = targets_get(&m->targets, p->pid, p->start_ticks);
+	bool was_target = targets_get(&m->targets, p->pid, p->start_ticks) != NULL;
 	_cleanup_identity_ struct identity id = {};
+	const struct target *target;
 
 	if (targets_identify(&m->targets, e, &id) < 0)
 		return;
-	if (!targets_judge(&m->targets, e, &id)) {
-		targets_remove(&m->targets, p->pid, p->start_ticks);
+	targets_remove(
+		&m->targets, p->pid, p->start_ticks); /* its name and arguments are others now */
+	if (!targets_judge(&m->targets, e, &id) || targets_add(&m->targets, &id, &target) < 0)
 		return;
-	}
-	if (target && !who_is_pids_only(&m->rule->who))
-		targets_remove(&m->targets, p->pid, p->start_ticks);
-	else if (target)
-		return;
-	if (targets_add(&m->targets, &id, &target) == 0 && !who_is_pids_only(&m->rule->who))
+	if (!was_target || !who_is_pids_only(&m->rule->who))
 		say_target(m, &target->identity);
 }
 

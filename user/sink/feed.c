@@ -90,6 +90,7 @@ static void print_capture(const struct feed *f, const json_t *event)
 {
 	const json_t *capture = at(event, "capture", NULL), *note;
 	const char *id = json_get_text(capture, "id", NULL);
+	bool has_core = strcmp(json_get_text(capture, "kind", ""), "stacks") != 0;
 	char size[32];
 	size_t i;
 
@@ -105,10 +106,9 @@ static void print_capture(const struct feed *f, const json_t *event)
 		print_hostile(f->out, json_string_value(note) ? json_string_value(note) : "?");
 		fputc('\n', f->out);
 	}
-	if (id && f->store)
-		fprintf(f->out, "  open it with: coretrap debug --store %s %s\n", f->store, id);
-	else if (id)
-		fprintf(f->out, "  open it with: coretrap debug %s\n", id);
+	if (id)
+		fprintf(f->out, "  open it with: coretrap %s%s%s %s\n", has_core ? "debug" : "show",
+			f->store ? " --store " : "", f->store ? f->store : "", id);
 }
 
 static void print_armed(FILE *out, const json_t *event)
