@@ -36,9 +36,11 @@ struct broker_message {
 	enum broker_kind kind;
 	uint64_t conversation;
 	struct broker_question question; /* of the conversation, for all kinds */
-	/* BROKER_DONE, owned: {"capture":{…},"signature":…,"stack":[…]}, the last two where they
-	 * are known (and the stack where it fits), or {"reason":"no-space","detail":"a sentence"}.
-	 */
+	/* BROKER_DONE, owned: {"captured":true,"incident":{the capture event}}, or
+	 * {"captured":false,"code":"no-space", "reason":"a sentence"}; code is one of no-space,
+	 * read-only, target-gone, throttled, timeout, capture-failed, handler-failed. The incident
+	 * comes without what would not fit into a message: the threads of a "stacks" capture, then
+	 * the stack. */
 	json_t *result;
 };
 

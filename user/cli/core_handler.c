@@ -161,20 +161,19 @@ static bool is_own_process(const struct handler *h)
 	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 }
 
-/* {"reason":…,"detail":…}; DETAIL may be NULL. */
-static json_t *failure(const char *reason, const char *detail)
+/* {"captured":false,"code":…,"reason":…} */
+static json_t *failure(const char *code, const char *reason)
 {
 	_cleanup_json_ json_t *result = json_object();
 
-	if (json_put_text(result, "reason", reason) < 0)
-		return NULL;
-	if (detail && json_put_text(result, "detail", detail) < 0)
+	if (json_put_bool(result, "captured", 0) < 0 || json_put_text(result, "code", code) < 0 ||
+		json_put_text(result, "reason", reason ? reason : "out of memory") < 0)
 		return NULL;
 	return TAKE_PTR(result);
 }
 
 /* What a user may act upon apart from the sentence. */
-static const char *failure_reason(int error)
+static const char *failure_code(int error)
 {
 	switch (error) {
 	case -ENOSPC:
@@ -189,22 +188,19 @@ static const char *failure_reason(int error)
 	}
 }
 
-/* {"capture":…,"signature":…,"stack":…} of the incident: the last as far as it fits into a message.
- */
-static json_t *success(const json_t *incident)
+/* {"captured":true,"incident":…}, without what does not fit into a message. */
+static json_t *success(json_t *incident)
 {
-	static const char *const parts[] = {"capture", "signature", "stack"};
+	static const char *const dispensable[] = {"threads", "stack"};
 	_cleanup_json_ json_t *result = json_object();
 
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		json_t *part = json_object_get(incident, parts[i]);
-
-		if (!part)
-			continue;
-		if (json_object_set(result, parts[i], part) < 0)
-			return NULL;
-		if (json_dumpb(result, NULL, 0, JSON_COMPACT) > BROKER_MESSAGE_MAX)
-			json_object_del(result, parts[i]);
+	if (json_put_bool(result, "captured", 1) < 0 ||
+		json_object_set(result, "incident", incident) < 0)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(dispensable); i++) {
+		if (json_dumpb(result, NULL, 0, JSON_COMPACT) <= BROKER_MESSAGE_MAX)
+			break;
+		json_object_del(incident, dispensable[i]);
 	}
 	return TAKE_PTR(result);
 }
@@ -240,7 +236,7 @@ _Noreturn static void work(struct handler *h, const struct broker_client *client
 	text_filename(
 		signals_name(h->question.signal, name, sizeof(name)), trigger, sizeof(trigger));
 	r = capture_job_run(&job, &incident, &reason);
-	result = r < 0 ? failure(failure_reason(r), reason) : success(incident);
+	result = r < 0 ? failure(failure_code(r), reason) : success(incident);
 	text = result ? json_dumps(result, JSON_COMPACT) : NULL;
 	_exit(!text || io_write_all(answerfd, text, strlen(text)) < 0);
 }
