@@ -122,10 +122,10 @@ void doctor_core_pattern(const struct doctor *d, const char *subject, struct fin
 	if (line[0] != '|')
 		finding_set(
 			f, VERDICT_OK, "a file, '%s'; still served while coretrap is armed", line);
-	else if (strstr(line, " core-handler"))
-		finding_set(f, VERDICT_OK, "coretrap's: %s", line);
 	else if (access(program + 1, X_OK) < 0)
 		finding_set(f, VERDICT_DEGRADED, "of %s, which cannot be run", program + 1);
+	else if (strstr(line, " core-handler"))
+		finding_set(f, VERDICT_OK, "coretrap's: %s", line);
 	else
 		finding_set(
 			f, VERDICT_OK, "of %s; still served while coretrap is armed", program + 1);
