@@ -93,11 +93,14 @@ static int tighten(int dirfd)
 static char *absolute(const char *path)
 {
 	_cleanup_free_ char *cwd = *path == '/' ? NULL : get_current_dir_name();
+	int length = (int)strlen(path);
 	char *out;
 
+	while (length > 1 && path[length - 1] == '/')
+		length--;
 	if (*path == '/')
-		return strdup(path);
-	return cwd && asprintf(&out, "%s/%s", cwd, path) >= 0 ? out : NULL;
+		return strndup(path, (size_t)length);
+	return cwd && asprintf(&out, "%s/%.*s", cwd, length, path) >= 0 ? out : NULL;
 }
 
 static int walk(const char *path, bool create)
