@@ -52,16 +52,22 @@ static int put_pages(struct copier *c, const char *data, size_t len)
 	return 0;
 }
 
-static void check_limits(struct copier *c)
+static int check_limits(struct copier *c)
 {
 	const struct core_request *req = c->req;
+	int64_t room = INT64_MAX;
+	int r = 0;
 
-	if (req->deadline_ns && clock_now_ns(CLOCK_MONOTONIC) >= req->deadline_ns)
+	if (req->deadline_ns && clock_now_ns(CLOCK_MONOTONIC) >= req->deadline_ns) {
 		c->result->stop = COPY_DEADLINE;
+		return 0;
+	}
+	if (req->keep_free)
+		r = output_room(c->output, req->keep_free, &room);
 	/* What the next buffer can take is counted in, so that the limit is kept, not crossed. */
-	else if (req->keep_free &&
-		 output_room(req->fd, req->keep_free) < (int64_t)(2 * BUFFER_SIZE))
+	if (room < (int64_t)(2 * BUFFER_SIZE))
 		c->result->stop = COPY_DISK;
+	return r;
 }
 
 static void lose_page(struct copier *c, const struct segment *s, uint64_t address, bool *said)
@@ -87,8 +93,8 @@ static int copy_run(struct copier *c, const struct segment *s, uint64_t start, u
 		size_t want = end - start < BUFFER_SIZE ? end - start : BUFFER_SIZE;
 		ssize_t n;
 
-		check_limits(c);
-		if (c->result->stop)
+		r = check_limits(c);
+		if (r < 0 || c->result->stop)
 			break;
 		n = c->req->memory->read(c->req->memory, start, c->buffer, want);
 		if (n == -ESRCH) {
@@ -137,10 +143,9 @@ static int copy_block(struct copier *c, const struct segment *s, uint64_t at, si
 	bool *said, uint64_t *reached)
 {
 	const uint64_t start = at;
-	int r = 0;
+	int r = check_limits(c);
 
-	check_limits(c);
-	if (!c->result->stop)
+	if (r == 0 && !c->result->stop)
 		look_at_pages(c, s, at, pages);
 	for (size_t i = 0; r == 0 && !c->result->stop && i < pages;) {
 		bool untouched = c->states[i] == MEMORY_UNTOUCHED;

@@ -21,6 +21,9 @@
  * it. */
 #define HOLE_WORTH  (8 * FRAME_SMALL)
 #define WORKERS_MAX 2
+/* More than the compressor's threads ever hold: jobs of 2 MiB at level 1, those that wait, and
+ * their results. */
+#define PENDING_MAX (64L << 20)
 
 struct frame {
 	void *data;
@@ -54,7 +57,7 @@ static int put_compressed(struct output *o, const void *data, size_t len, ZSTD_E
 		r = window_write(&o->window, o->buffer, out.pos);
 		if (r < 0)
 			return r;
-		finished = end == ZSTD_e_end ? left == 0 : in.pos == in.size;
+		finished = end == ZSTD_e_continue ? in.pos == in.size : left == 0;
 	}
 	o->in_frame = end != ZSTD_e_end;
 	return 0;
@@ -211,7 +214,7 @@ void output_free(struct output **o)
 	*o = NULL;
 }
 
-int64_t output_room(int fd, uint64_t keep_free)
+static int64_t free_room(int fd, uint64_t keep_free)
 {
 	struct statfs fs;
 	struct stat st;
@@ -223,4 +226,16 @@ int64_t output_room(int fd, uint64_t keep_free)
 		free_bytes > INT64_MAX)
 		return INT64_MAX;
 	return (int64_t)free_bytes - (int64_t)(keep_free > INT64_MAX ? INT64_MAX : keep_free);
+}
+
+int output_room(struct output *o, uint64_t keep_free, int64_t *room)
+{
+	int r;
+
+	*room = free_room(o->window.fd, keep_free);
+	if (*room > PENDING_MAX || !o->in_frame)
+		return 0;
+	r = put_compressed(o, NULL, 0, ZSTD_e_flush);
+	*room = free_room(o->window.fd, keep_free);
+	return r;
 }

@@ -23,6 +23,7 @@ int output_finish(struct output *o, uint64_t *size);
 void output_free(struct output **o);
 #define _cleanup_output_ __attribute__((cleanup(output_free)))
 
-/* Bytes that may still be written before the file system has less than KEEP_FREE left: INT64_MAX
- * where the file has none (a pipe), negative when it is below already. */
-int64_t output_room(int fd, uint64_t keep_free);
+/* Bytes that may still be given to O before its file system has less than KEEP_FREE left: INT64_MAX
+ * where the file has none (a pipe), negative when it is below already. Near the limit, what O holds
+ * back is written out first. 0 or -errno. */
+int output_room(struct output *o, uint64_t keep_free, int64_t *room);
