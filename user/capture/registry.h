@@ -12,11 +12,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define REGISTRY_PATTERN_MAX 127 /* characters the kernel keeps (CORENAME_MAX_SIZE less the NUL) \
-				  */
-#define REGISTRY_PIPE_LIMIT 4096
-#define REGISTRY_FIGHTS_MAX 5
-#define REGISTRY_WHY_MAX    256
+/* Characters of a pattern that the kernel keeps (CORENAME_MAX_SIZE less the NUL). */
+#define REGISTRY_PATTERN_MAX 127
+#define REGISTRY_PIPE_LIMIT  4096
+#define REGISTRY_FIGHTS_MAX  5
+#define REGISTRY_WHY_MAX     256
 
 struct registry_places {
 	int runtimefd;	     /* RUNTIME_DIRECTORY */
