@@ -20,12 +20,12 @@
 #include <unistd.h>
 
 #include "capture/broker_client.h"
-#include "capture/passthrough.h"
 #include "capture/registry.h"
 #include "capture/runtime.h"
 #include "cli/capture_job.h"
 #include "cli/commands.h"
 #include "cli/handler_guard.h"
+#include "cli/handler_passthrough.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
@@ -155,10 +155,13 @@ static int open_target(struct handler *h)
 /* coretrap captured by coretrap would wait for itself. */
 static bool is_own_process(const struct handler *h)
 {
-	struct stat ours, theirs;
+	struct statx ours, theirs;
 
-	return stat("/proc/self/exe", &ours) == 0 && fstatat(h->taskfd, "exe", &theirs, 0) == 0 &&
-	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+	/* Without a word to the file system, which may hang, or belong to the dying process. */
+	return statx(AT_FDCWD, "/proc/self/exe", AT_STATX_DONT_SYNC, STATX_INO, &ours) == 0 &&
+	       statx(h->taskfd, "exe", AT_STATX_DONT_SYNC, STATX_INO, &theirs) == 0 &&
+	       ours.stx_dev_major == theirs.stx_dev_major &&
+	       ours.stx_dev_minor == theirs.stx_dev_minor && ours.stx_ino == theirs.stx_ino;
 }
 
 /* {"captured":false,"code":…,"reason":…} */
@@ -356,49 +359,14 @@ static size_t ask_and_capture(struct handler *h)
 
 static int pass_on(struct handler *h)
 {
-	_cleanup_free_ char *pattern = NULL, *reason = NULL, *uses_pid = NULL;
-	_cleanup_identity_ struct identity identity = {}, thread = {};
-	struct passthrough p = {.procfd = h->process.procfd,
+	umask(h->umask);
+	return handler_pass_on(&(struct handler_passthrough){.runtimefd = h->runtimefd,
+		.process = &h->process,
 		.taskfd = h->taskfd,
-		.pidfd = h->process.pidfd,
-		.corefd = STDIN_FILENO};
-	int suid_dumpable, r = registry_previous(h->runtimefd, &pattern, &suid_dumpable);
-
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	/* Only our own fs.suid_dumpable made the kernel start a handler for it. */
-	if (h->question.dump_mode == 2 && suid_dumpable != 2)
-		return 0;
-	identity_read(h->process.procfd, &identity);
-	identity_read(h->taskfd, &thread);
-	if (io_read_file_at(AT_FDCWD, "/proc/sys/kernel/core_uses_pid", 64, &uses_pid, NULL) == 0)
-		p.uses_pid = uses_pid;
-	p.values = (struct passthrough_values){.pid = h->question.pid,
-		.tid = h->question.tid,
-		.ns_pid = identity.ns_pid ? identity.ns_pid : h->question.pid,
-		.ns_tid = thread.ns_pid ? thread.ns_pid : h->question.tid,
-		.uid = h->question.uid,
-		.gid = h->question.gid,
-		.dump_mode = h->question.dump_mode,
-		.signal = h->question.signal,
-		.time = h->question.time,
-		.core_limit = h->question.core_limit,
+		.question = &h->question,
 		.cpu = h->cpu,
 		.hostname = h->hostname,
-		.comm = h->question.comm,
-		.exe = thread.executable,
-		.pidfd = -1};
-	umask(h->umask);
-	r = passthrough_serve(&p, pattern, &reason);
-	/* A limit of 0 is how most hosts are set up: nothing to fill the kernel's log with. */
-	log_write(r < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
-		"msg=\"served by the core_pattern that was there before\" pid=%d signal=%d core=%d "
-		"reason=\"%s\"",
-		h->question.pid, h->question.signal, r == 1,
-		reason	? reason
-		: r < 0 ? strerror(-r)
-			: "");
-	return 0;
+		.tie = &h->tie});
 }
 
 int cmd_core_handler(int argc, char **argv)
