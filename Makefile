@@ -94,7 +94,7 @@ check-tidy: $(BUILD)/tidy.ok
 $(BUILD)/tidy.ok: $(SOURCES) $(HEADERS) .clang-tidy | $(SKELETON)
 	@mkdir -p $(@D)
 	$(call QUIET,TIDY,$(words $(TIDY)) files)printf '%s\n' $(TIDY) | xargs -P $(JOBS) -I{} \
-		clang-tidy --quiet {} -- $(LANGUAGE)
+		sh -c 'clang-tidy --quiet {} -- $(subst ','\'',$(LANGUAGE)) 2>/dev/null'
 	$(Q)touch $@
 
 # cppcheck does not see the cleanup attribute either: leaks are LeakSanitizer's business.
