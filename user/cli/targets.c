@@ -172,6 +172,8 @@ static int complete_from_event(const struct event *e, struct identity *id)
 	id->gid = p->gid;
 	id->start_ticks = p->start_ticks;
 	memcpy(id->comm, p->comm, sizeof(id->comm));
+	if (!id->executable && e->filename && e->filename[0] == '/')
+		id->executable = strdup(e->filename);
 	if (!id->executable && p->exe[0])
 		id->executable = strdup(p->exe);
 	if (!id->arguments_size && e->arguments) {
@@ -219,7 +221,10 @@ bool targets_judge(struct targets *t, const struct event *e, const struct identi
 	for (const struct target *target = t->head; t->who->tree && target; target = target->next)
 		if (target->pid == id->ppid)
 			return true;
-	if (!who_is_changeable(t->who) && !t->who->tree)
+	/* Of a process that could not be read in full (it is ending) the next event may say more.
+	 */
+	if (!who_is_changeable(t->who) && !t->who->tree && id->executable &&
+		id->executable[0] == '/')
 		probe_mark(t->probe, p->pid, p->start_ticks, p->exec_id, PROBE_IGNORE);
 	return false;
 }

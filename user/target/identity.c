@@ -2,6 +2,7 @@
 #include "target/process.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -115,6 +116,53 @@ void identity_container_id(const char *cgroup, char out[65])
 	}
 }
 
+/* Arguments longer than is kept: the head is what a person reads. */
+static void read_arguments_head(int procfd, struct identity *id)
+{
+	_cleanup_close_ int fd = openat(procfd, "cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	id->arguments = malloc(IDENTITY_ARGUMENTS_MAX + 1);
+	n = id->arguments && fd >= 0 ? io_read_upto(fd, id->arguments, IDENTITY_ARGUMENTS_MAX) : -1;
+	id->arguments_size = n > 0 ? (size_t)n : 0;
+	if (id->arguments)
+		id->arguments[id->arguments_size] = '\0';
+}
+
+static void read_image(int procfd, struct identity *id)
+{
+	id->executable = read_executable(procfd);
+	if (io_read_file_at(procfd, "cmdline", IDENTITY_ARGUMENTS_MAX, &id->arguments,
+		    &id->arguments_size) == -E2BIG)
+		read_arguments_head(procfd, id);
+}
+
+/* A leader that has ended took its memory and its cgroup along; the other threads still have them.
+ */
+static void read_image_of_threads(int procfd, struct identity *id)
+{
+	int tasksfd = openat(procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *tasks = tasksfd >= 0 ? fdopendir(tasksfd) : NULL;
+	const struct dirent *entry;
+
+	if (!tasks && tasksfd >= 0)
+		close(tasksfd);
+	while (tasks && !id->executable && (entry = readdir(tasks)) != NULL) {
+		_cleanup_close_ int taskfd = -1;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		taskfd = openat(tasksfd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (taskfd < 0)
+			continue;
+		free(TAKE_PTR(id->arguments));
+		id->arguments_size = 0;
+		read_image(taskfd, id);
+		if (id->executable && !id->cgroup)
+			id->cgroup = read_cgroup(taskfd);
+	}
+}
+
 int identity_read(int procfd, struct identity *out)
 {
 	struct identity id = {};
@@ -127,21 +175,10 @@ int identity_read(int procfd, struct identity *out)
 	id.start_ticks = stat.start_ticks;
 	memcpy(id.comm, stat.comm, sizeof(id.comm));
 	read_status(procfd, &id);
-	id.executable = read_executable(procfd);
-	if (io_read_file_at(procfd, "cmdline", IDENTITY_ARGUMENTS_MAX, &id.arguments,
-		    &id.arguments_size) == -E2BIG) {
-		/* Longer than is kept: the head is what a person reads. */
-		_cleanup_close_ int fd = openat(procfd, "cmdline", O_RDONLY | O_CLOEXEC);
-		ssize_t n;
-
-		id.arguments = malloc(IDENTITY_ARGUMENTS_MAX + 1);
-		n = id.arguments && fd >= 0 ? io_read_upto(fd, id.arguments, IDENTITY_ARGUMENTS_MAX)
-					    : -1;
-		id.arguments_size = n > 0 ? (size_t)n : 0;
-		if (id.arguments)
-			id.arguments[id.arguments_size] = '\0';
-	}
+	read_image(procfd, &id);
 	id.cgroup = read_cgroup(procfd);
+	if (!id.executable && stat.threads > 0)
+		read_image_of_threads(procfd, &id);
 	if (id.cgroup)
 		identity_container_id(id.cgroup, id.container_id);
 	*out = id;
