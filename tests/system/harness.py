@@ -127,7 +127,9 @@ class Watch:
 
     def __init__(self, context, args, store=None, wait_armed=True, command=None, binary=CORETRAP, **popen):
         self.store = store or context.store
-        argv = [str(binary), "watch", *map(str, args), "--json", "-o", str(self.store)]
+        argv = [str(binary), "watch", *map(str, args), "--json"]
+        if "--observe" not in args:  # which writes nothing
+            argv += ["-o", str(self.store)]
         if command:
             argv += ["--", *map(str, command)]
         self.stderr_path = context.tmp / f"watch-{len(context.processes)}.err"
