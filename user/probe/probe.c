@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "coretrap.skel.h"
 #include "lib/cleanup.h"
@@ -18,12 +19,24 @@
 
 #define LINKS_MAX 16
 
+enum {
+	DEATHS,
+	EVENTS,
+	RINGS
+};
+
+struct ring {
+	struct probe *probe;
+	struct ring_buffer *buffer;
+	struct event *head; /* taken out, not handed out yet */
+};
+
 struct probe {
 	struct coretrap_bpf *skeleton;
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
-	struct ring_buffer *rings;
-	struct event *next; /* what the last consume left for probe_next() */
+	struct ring ring[RINGS];
+	int epollfd;
 	uint64_t undecodable;
 	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
 };
@@ -116,22 +129,39 @@ static int attach_programs(struct probe *p)
 /* Keeps one event and stops the consume, so that probe_next() hands out one at a time. */
 static int take_record(void *arg, void *record, size_t size)
 {
-	struct probe *p = arg;
+	struct ring *ring = arg;
 	int64_t offset = (int64_t)(clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME));
 
-	if (decode_record(record, size, offset, &p->next) < 0) {
-		p->undecodable++;
+	if (decode_record(record, size, offset, &ring->head) < 0) {
+		ring->probe->undecodable++;
 		return 0;
 	}
 	return -EINTR;
 }
 
+static int open_ring(struct probe *p, struct ring *ring, const struct bpf_map *map)
+{
+	struct epoll_event interest = {.events = EPOLLIN};
+
+	ring->probe = p;
+	ring->buffer = ring_buffer__new(bpf_map__fd(map), take_record, ring, NULL);
+	if (!ring->buffer)
+		return -errno;
+	if (epoll_ctl(p->epollfd, EPOLL_CTL_ADD, ring_buffer__epoll_fd(ring->buffer), &interest) <
+		0)
+		return -errno;
+	return 0;
+}
+
 static int open_rings(struct probe *p)
 {
-	p->rings = ring_buffer__new(bpf_map__fd(p->skeleton->maps.deaths), take_record, p, NULL);
-	if (!p->rings)
+	int r;
+
+	p->epollfd = epoll_create1(EPOLL_CLOEXEC);
+	if (p->epollfd < 0)
 		return -errno;
-	return ring_buffer__add(p->rings, bpf_map__fd(p->skeleton->maps.events), take_record, p);
+	r = open_ring(p, &p->ring[DEATHS], p->skeleton->maps.deaths);
+	return r < 0 ? r : open_ring(p, &p->ring[EVENTS], p->skeleton->maps.events);
 }
 
 static void cleanup_probe(struct probe **p)
@@ -147,6 +177,7 @@ int probe_open(const struct probe_options *options, struct probe **out)
 
 	if (!p)
 		return -ENOMEM;
+	p->epollfd = -1;
 	libbpf_set_print(print_libbpf);
 	p->skeleton = coretrap_bpf__open();
 	if (!p->skeleton)
@@ -178,26 +209,40 @@ void probe_close(struct probe *p)
 		return;
 	for (size_t i = 0; i < p->link_count; i++)
 		bpf_link__destroy(p->links[i]);
-	ring_buffer__free(p->rings);
+	for (size_t i = 0; i < RINGS; i++) {
+		ring_buffer__free(p->ring[i].buffer);
+		event_free(p->ring[i].head);
+	}
+	cleanup_close(&p->epollfd);
 	coretrap_bpf__destroy(p->skeleton);
-	event_free(p->next);
 	free(p);
 }
 
 int probe_fd(const struct probe *p)
 {
-	return ring_buffer__epoll_fd(p->rings);
+	return p->epollfd;
 }
 
+/* In the order in which things happened: who is watched follows from births, and a process may die
+ * before its exec was looked at. Deaths are looked for first, since whatever came before a death
+ * that is there is there too. */
 int probe_next(struct probe *p, struct event **out)
 {
-	int r = ring_buffer__consume(p->rings);
+	struct event **first = NULL;
 
-	if (p->next) {
-		*out = TAKE_PTR(p->next);
-		return 1;
+	for (size_t i = 0; i < RINGS; i++) {
+		struct ring *ring = &p->ring[i];
+		int r = ring->head ? 0 : ring_buffer__consume(ring->buffer);
+
+		if (r < 0 && !ring->head)
+			return r;
+		if (ring->head && (!first || ring->head->time_ns < (*first)->time_ns))
+			first = &ring->head;
 	}
-	return r < 0 ? r : 0;
+	if (!first)
+		return 0;
+	*out = TAKE_PTR(*first);
+	return 1;
 }
 
 int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id,
