@@ -159,6 +159,16 @@ static int copy_identity(const struct identity *in, struct identity *out)
 	return 0;
 }
 
+/* The path of an image whose process may be gone, as it was given to execve; where that was no full
+ * path, or was a script's or a link's, the base name that the kernel side saw is all there is. */
+static const char *executed(const struct event *e)
+{
+	const char *path = e->kind == EVENT_EXEC && e->filename ? e->filename : "";
+	const char *slash = strrchr(path, '/');
+
+	return path[0] == '/' && strcmp(slash + 1, e->process.exe) == 0 ? path : e->process.exe;
+}
+
 /* The event itself says enough to name and judge a process that is gone. */
 static int complete_from_event(const struct event *e, struct identity *id)
 {
@@ -175,7 +185,7 @@ static int complete_from_event(const struct event *e, struct identity *id)
 	if (!id->executable && e->filename && e->filename[0] == '/')
 		id->executable = strdup(e->filename);
 	if (!id->executable && p->exe[0])
-		id->executable = strdup(p->exe);
+		id->executable = strdup(executed(e));
 	if (!id->arguments_size && e->arguments) {
 		free(id->arguments);
 		id->arguments = malloc(e->arguments_size + 1);
