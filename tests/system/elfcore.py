@@ -6,6 +6,7 @@ import struct
 
 PT_LOAD, PT_NOTE, PN_XNUM = 1, 4, 0xffff
 NT_PRSTATUS, NT_AUXV, NT_FILE, NT_SIGINFO = 1, 6, 0x46494c45, 0x53494749
+NT_X86_XSTATE = 0x202
 
 
 class Core:
@@ -52,6 +53,10 @@ class Core:
     def contains(self, address, size=1):
         return any(a <= address and address + size <= a + filesz for a, _, _, filesz, _ in self.loads)
 
+    def maps(self, address):
+        """Whether the file speaks of the address, though it may hold no bytes for it."""
+        return any(a <= address < a + memsz for a, memsz, _, _, _ in self.loads)
+
     def read(self, address, size):
         """SIZE bytes, None where the file has none of them."""
         for start, _, at, filesz, _ in self.loads:
@@ -72,10 +77,12 @@ class Core:
 
 
 def differences(reference, other, limit=5):
-    """Pages of REFERENCE that OTHER does not have, or has differently."""
+    """Pages of REFERENCE that OTHER does not have, or has differently. Memory that was never touched may be in a
+    segment without bytes in the file: debuggers read it as zeros."""
     found = []
     for address, page in reference.pages():
-        if other.read(address, len(page)) != page:
+        same = other.read(address, len(page)) == page
+        if not same and not (other.maps(address) and not other.contains(address) and not page.strip(b"\0")):
             found.append(hex(address))
             if len(found) >= limit:
                 break

@@ -7,10 +7,10 @@ import socket
 import subprocess
 import time
 
-from elfcore import NT_AUXV, NT_FILE, NT_PRSTATUS, NT_SIGINFO, Core, differences
+from elfcore import NT_AUXV, NT_FILE, NT_PRSTATUS, NT_SIGINFO, NT_X86_XSTATE, Core, differences
 from harness import backtraces, dig, need, target_path, timeout, until
 
-SEEN = ["thread apply all bt", "p $_siginfo", "info registers", "info auxv", "info proc mappings"]
+SEEN = ["thread apply all bt", "p $_siginfo", "info registers", "p $ymm0", "info auxv", "info proc mappings"]
 
 
 def complaints_of_gdb(text):
@@ -94,9 +94,15 @@ def test_null_pointer_in_one_of_four_threads(t):
     text = t.gdb(executable, core, "p $_siginfo.si_signo", "p $_siginfo._sifields._sigfault.si_addr")
     assert "$1 = 11" in text and "$2 = (void *) 0x0" in text, text[-300:]
     if "avx" in open("/proc/cpuinfo").read():
+        # An older gdb than the kernel finds the note too small, here as in the kernel's own core: then it shows what
+        # both hold in the same way (which same_for_gdb has seen), and the bytes are looked at themselves.
         text = t.gdb(executable, core, "p/x $ymm0.v32_int8")
-        expected = ", ".join(f"0x{n:x}" for n in range(0x10, 0x30))
-        assert expected in text, f"$ymm0: {text[-400:]}"
+        if "too small" not in text:
+            expected = ", ".join(f"0x{n:x}" for n in range(0x10, 0x30))
+            assert expected in text, f"$ymm0: {text[-400:]}"
+        xstate = Core(core).note("LINUX", NT_X86_XSTATE)[0]
+        assert xstate[160:176] == bytes(range(0x10, 0x20)), "xmm0"
+        assert xstate[576:592] == bytes(range(0x20, 0x30)), "the upper half of ymm0"
 
 
 def test_python_reads_null(t):
