@@ -135,7 +135,16 @@ static const char *kernel_refusal(const struct death *death)
 		return "not-dumpable";
 	if (s->core_soft == 1)
 		return "core-limit-1"; /* the kernel takes this for a crash of a crash handler */
-	return "no-handler"; /* more at once than core_pipe_limit, or no memory to start one */
+	return "no-handler";
+}
+
+static const char *kernel_refusal_detail(const struct death *death)
+{
+	const struct event_signal *s = &death->event->signal;
+
+	if (s->not_dumpable || s->core_soft == 1)
+		return NULL;
+	return "more crashes at once than kernel.core_pipe_limit, or no memory to start a handler";
 }
 
 /* A capture that was decided comes to nothing. */
@@ -346,7 +355,7 @@ static void progress_one(struct deaths *d, struct death *death, uint64_t now_ns)
 	 * core. */
 	if (death->decided && !death->settled && !death->asked && death->ended &&
 		now_ns - death->ended_ns > HANDLER_GRACE_NS) {
-		fail(d, death, kernel_refusal(death), NULL);
+		fail(d, death, kernel_refusal(death), kernel_refusal_detail(death));
 	}
 }
 
