@@ -79,7 +79,7 @@ def captured(t, *args):
 def test_list_and_show(t):
     first, second = captured(t, "--comment", "the first"), captured(t)
     ids = [first["capture"]["id"], second["capture"]["id"]]
-    done = t.coretrap("list", "-o", t.store)
+    done = t.coretrap("list", "--store", t.store)
     assert done.returncode == 0, done.stderr
     for capture_id in ids:
         assert capture_id in done.stdout, done.stdout
@@ -87,7 +87,7 @@ def test_list_and_show(t):
     done = t.coretrap("list", "-o", t.store, "--json")
     listed = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(e["capture"]["id"] for e in listed) == sorted(ids), done.stdout
-    done = t.coretrap("show", ids[0], "-o", t.store)
+    done = t.coretrap("show", ids[0], "--store", t.store)
     assert done.returncode == 0, done.stderr
     for word in ("SIGSEGV", "reads_null", "the first", str(dig(first, "process.pid"))):
         assert word in done.stdout, f"show does not tell {word}: {done.stdout}"
@@ -105,7 +105,7 @@ def test_list_of_an_empty_store(t):
 def test_id_that_is_not_there(t):
     for command in ("show", "export", "rm", "debug"):
         for name in ("nothing", "../store", "/etc", "..", ""):
-            done = t.coretrap(command, name, "-o", t.store)
+            done = t.coretrap(command, name, "--store", t.store)
             assert done.returncode in (1, 2), f"{command} {name!r}: {done}"
             assert done.stderr.count("\n") == 1, f"{command} {name!r}: {done.stderr!r}"
     assert t.store.exists()
@@ -123,18 +123,18 @@ def test_debug_opens_gdb(t):
 def test_export_is_a_plain_core(t):
     capture = captured(t)
     path = t.tmp / "exported.core"
-    done = t.coretrap("export", capture["capture"]["id"], "-o", t.store, path)
+    done = t.coretrap("export", capture["capture"]["id"], "--store", t.store, path)
     assert done.returncode == 0, done
     assert path.read_bytes()[:4] == b"\x7fELF"
     assert path.stat().st_mode & 0o777 == 0o600
     assert "reads_null" in t.gdb(target_path("die"), path, "bt")
-    again = t.coretrap("export", capture["capture"]["id"], "-o", t.store, path)
+    again = t.coretrap("export", capture["capture"]["id"], "--store", t.store, path)
     assert again.returncode == 1 and again.stderr.count("\n") == 1, "an existing file was replaced"
 
 
 def test_rm(t):
     first, second = captured(t), captured(t)
-    done = t.coretrap("rm", first["capture"]["id"], "-o", t.store)
+    done = t.coretrap("rm", first["capture"]["id"], "--store", t.store)
     assert done.returncode == 0, done
     assert [p.name for p in t.captures()] == [second["capture"]["id"]]
 
