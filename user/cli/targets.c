@@ -21,13 +21,15 @@ const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t st
 
 int targets_add(struct targets *t, struct identity *id, const struct target **out)
 {
+	enum probe_verdict verdict = t->who->tree		? PROBE_WATCH_TREE
+				     : who_is_pids_only(t->who) ? PROBE_WATCH
+								: PROBE_WATCH_FORKS;
 	struct target *target = calloc(1, sizeof(*target));
 	int r;
 
 	if (!target)
 		return -ENOMEM;
-	r = probe_mark(t->probe, id->pid, id->start_ticks, 0,
-		t->who->tree ? PROBE_WATCH_TREE : PROBE_WATCH);
+	r = probe_mark(t->probe, id->pid, id->start_ticks, 0, verdict);
 	if (r < 0 && who_is_pids_only(t->who)) {
 		free(target); /* nothing else would have it reported */
 		return r;
@@ -182,8 +184,6 @@ static int complete_from_event(const struct event *e, struct identity *id)
 	id->gid = p->gid;
 	id->start_ticks = p->start_ticks;
 	memcpy(id->comm, p->comm, sizeof(id->comm));
-	if (!id->executable && e->filename && e->filename[0] == '/')
-		id->executable = strdup(e->filename);
 	if (!id->executable && p->exe[0])
 		id->executable = strdup(executed(e));
 	if (!id->arguments_size && e->arguments) {
@@ -197,9 +197,22 @@ static int complete_from_event(const struct event *e, struct identity *id)
 	return 0;
 }
 
-int targets_identify(const struct targets *t, const struct event *e, struct identity *out)
+/* What the table knows of the event's process; of one that was just forked, its parent says the
+ * same. */
+static const struct target *find_known(const struct targets *t, const struct event *e)
 {
 	const struct target *known = targets_get(t, e->process.pid, e->process.start_ticks);
+
+	if (known || e->kind != EVENT_FORK)
+		return known;
+	for (known = t->head; known && known->pid != e->process.ppid; known = known->next)
+		;
+	return known;
+}
+
+int targets_identify(const struct targets *t, const struct event *e, struct identity *out)
+{
+	const struct target *known = find_known(t, e);
 	struct identity id = {};
 	int r;
 
@@ -211,11 +224,12 @@ int targets_identify(const struct targets *t, const struct event *e, struct iden
 			return r;
 	}
 	r = complete_from_event(e, &id);
-	if (r < 0)
+	if (r < 0) {
 		identity_free(&id);
-	else
-		*out = id;
-	return r;
+		return r;
+	}
+	*out = id;
+	return 0;
 }
 
 bool targets_judge(struct targets *t, const struct event *e, const struct identity *id)

@@ -34,7 +34,7 @@ const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t st
 void targets_free(struct targets *t);
 
 /* What is known of the event's process: from /proc while it is there, else from the table, else
- * from the event. */
+ * from the event. 0 or -errno. */
 int targets_identify(const struct targets *t, const struct event *e, struct identity *out);
 /* Whether the event's process is watched; one that is not, and cannot come to be without an exec,
  * is marked so. */

@@ -252,7 +252,7 @@ int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_i
 		[PROBE_IGNORE] = CT_MARK_INHERIT,
 		[PROBE_WATCH] = CT_MARK_WATCHED | CT_MARK_STICKY,
 		[PROBE_WATCH_TREE] = CT_MARK_WATCHED | CT_MARK_STICKY | CT_MARK_INHERIT,
-		[PROBE_WATCH_IMAGE] = CT_MARK_WATCHED | CT_MARK_INHERIT,
+		[PROBE_WATCH_FORKS] = CT_MARK_WATCHED | CT_MARK_STICKY | CT_MARK_INHERIT,
 	};
 	struct ct_mark mark = {
 		.start_ticks = start_ticks,

@@ -22,19 +22,19 @@ void probe_close(struct probe *p); /* NULL-safe */
 
 /* Readable when there are events. */
 int probe_fd(const struct probe *p);
-/* The next event: 1 and *out (event_free()), 0: none now, -errno. Deaths come before all else. */
+/* The next event: 1 and *out (event_free()), 0: none now, -errno. In the order in which things
+ * happened. */
 int probe_next(struct probe *p, struct event **out);
 
 enum probe_verdict {
 	PROBE_IGNORE,
 	PROBE_WATCH,	   /* this process, whatever it executes */
 	PROBE_WATCH_TREE,  /* and all that descends from it, from now on */
-	PROBE_WATCH_IMAGE, /* this process and its forks, as long as they run this image */
+	PROBE_WATCH_FORKS, /* and its forks, until an exec makes another program of them */
 };
 
-/* Says which process (pid and start) is of interest. EXEC_ID is of use only to PROBE_IGNORE and
- * PROBE_WATCH_IMAGE, which end with the image. -E2BIG when the table is full: the process stays
- * unmarked. */
+/* Says which process (pid and start) is of interest. EXEC_ID is of use only to PROBE_IGNORE, which
+ * ends with the image. -E2BIG when the table is full: the process stays unmarked. */
 int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id,
 	enum probe_verdict verdict);
 
