@@ -241,7 +241,7 @@ def test_daemon_that_dropped_root_is_captured(t):
     capture = watch.wait("capture", 10, pid=pid)
     assert watch.wait_exit() == 0
     check_store(t.store)
-    assert "drops_root" in t.gdb(target_path("die"), t.core(capture), "bt")
+    assert "reads_null" in t.gdb(target_path("die"), t.core(capture), "bt")
 
 
 def test_capture_has_what_section_6_says(t):
