@@ -203,7 +203,7 @@ static void core_limit(rlim_t soft, rlim_t hard)
 }
 
 /* Drops root by setuid, as daemons do: not dumpable any more while fs.suid_dumpable is 0. */
-static void drops_root(void)
+static noinline void drops_root(void)
 {
 	if (setgid(65534) || setuid(65534))
 		err(1, "setuid");

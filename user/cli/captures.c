@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cli/usage.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
 
@@ -14,6 +15,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct captures_options *o = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		usage_one_line(state);
+		return 0;
 	case 's':
 	case 'o':
 		o->store = arg;

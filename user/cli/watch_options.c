@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/destination.h"
+#include "cli/usage.h"
 #include "lib/log.h"
 #include "lib/signals.h"
 #include "lib/text.h"
@@ -312,6 +313,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'v':
 		log_set_level(log_get_level() < LOG_LEVEL_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
+		return 0;
+	case ARGP_KEY_INIT:
+		usage_one_line(state);
 		return 0;
 	case ARGP_KEY_ARG:
 		/* Only behind "--", so that a forgotten flag is not started as a program. */
