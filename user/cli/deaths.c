@@ -165,6 +165,10 @@ static void answer(struct deaths *d, struct death *death)
 	if (r == 0)
 		r = broker_answer(
 			d->context.broker, death->conversation, &death->decision, death->trip, fd);
+	if (r == -EMSGSIZE &&
+		json_object_del(death->trip, "stack") == 0) /* the capture unwinds for itself */
+		r = broker_answer(
+			d->context.broker, death->conversation, &death->decision, death->trip, fd);
 	if (r < 0 && death->decision.capture)
 		fail(d, death, "handler-unreachable", strerror(-r));
 }
@@ -307,7 +311,7 @@ void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *resu
 	if (!death || death->settled)
 		return;
 	if (!incident) {
-		fail(d, death, result ? "capture-failed" : "handler-died",
+		fail(d, death, json_get_text(result, "code", "handler-died"),
 			json_get_text(result, "reason", NULL));
 		return;
 	}

@@ -197,16 +197,20 @@ static int complete_from_event(const struct event *e, struct identity *id)
 	return 0;
 }
 
-/* What the table knows of the event's process; of one that was just forked, its parent says the
- * same. */
+/* The target that the event's process is, or whose image it runs: a child that was forked before
+ * its parent had its mark, and that is gone, is known by nothing else. */
 static const struct target *find_known(const struct targets *t, const struct event *e)
 {
 	const struct target *known = targets_get(t, e->process.pid, e->process.start_ticks);
 
-	if (known || e->kind != EVENT_FORK)
-		return known;
-	for (known = t->head; known && known->pid != e->process.ppid; known = known->next)
-		;
+	for (const struct target *parent = t->head; !known && parent; parent = parent->next) {
+		const char *path = parent->identity.executable,
+			   *slash = path ? strrchr(path, '/') : NULL;
+
+		if (parent->pid == e->process.ppid && slash &&
+			strcmp(slash + 1, e->process.exe) == 0)
+			return parent;
+	}
 	return known;
 }
 
