@@ -6,18 +6,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "cli/frames.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "sink/incident.h"
-#include "target/maps.h"
-#include "target/memory.h"
 #include "target/unwind.h"
 
-#define UNWINDERS_MAX	  4 /* at a time: a storm must not take the host's processors */
-#define UNWIND_TIMEOUT_NS (500 * NSEC_PER_MSEC) /* the trip goes out then with what there is */
-#define FRAMES_MAX	  64
+#define UNWINDERS_MAX 4 /* at a time: a storm must not take the host's processors */
 #define HANDLER_GRACE_NS \
 	(500 * NSEC_PER_MSEC) /* after the end, for a question still in the socket */
 
@@ -28,6 +25,7 @@ struct death {
 	json_t *trip;
 	struct unwind *unwind;
 	bool waits_for_unwinder;
+	bool gone; /* nothing more is to be read from the process */
 	bool decided;
 	struct decision decision;
 	bool asked, answered;
@@ -190,73 +188,29 @@ static void decide(struct deaths *d, struct death *death)
 		answer(d, death);
 }
 
-static void take_stack(struct death *death, json_t *threads)
+/* Whether an unwinder runs now. Of the process first; where that is gone, or ends meanwhile, of its
+ * executable. */
+static bool start_unwinder(struct deaths *d, struct death *death)
 {
-	json_t *stack = json_object_get(json_array_get(threads, 0), "stack");
-	char signature[17];
+	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = death};
+	int r = death->gone ? -ESRCH : frames_start(death->event, &death->unwind);
 
-	if (json_array_size(stack) == 0)
-		return;
-	json_object_set(death->trip, "stack", stack);
-	unwind_signature(death->event->signal.number, stack, signature);
-	json_put_text(death->trip, "signature", signature);
-}
-
-/* 0 when an unwinder runs, -errno where there is nothing to unwind (any more). */
-static int start_unwinder(struct deaths *d, struct death *death)
-{
-	const struct event *e = death->event;
-	_cleanup_process_ struct process process = PROCESS_NONE;
-	_cleanup_memory_ struct memory memory = {.memfd = -1, .pagemapfd = -1};
-	_cleanup_maps_ struct maps maps = {};
-	_cleanup_close_ int taskfd = -1;
-	struct epoll_event interest = {.events = EPOLLIN};
-	struct unwind_request request;
-	int r;
-
-	if (!e->signal.has_registers)
-		return -ENODATA;
-	r = process_open(e->process.pid, &process);
+	if (r < 0) {
+		death->gone = true;
+		r = frames_start_executable(death->event, &death->identity, &death->unwind);
+	}
 	if (r < 0)
-		return r;
-	if (process.start_ticks != e->process.start_ticks)
-		return -ESRCH;
-	taskfd = process_open_task(&process, e->process.tid);
-	if (taskfd < 0)
-		return taskfd;
-	r = maps_read(taskfd, false, &maps);
-	if (r == 0)
-		r = memory_open(taskfd, &memory);
-	if (r < 0)
-		return r;
-	if (maps.n == 0)
-		return -ESRCH;
-	request = (struct unwind_request){
-		.procfd = process.procfd,
-		.memfd = memory.memfd,
-		.maps = &maps,
-		.threads = &e->signal.registers,
-		.thread_count = 1,
-		.stack_start = e->signal.stack_start,
-		.stack = e->signal.stack,
-		.stack_size = e->signal.stack_size,
-		.max_frames = FRAMES_MAX,
-		.timeout_ns = UNWIND_TIMEOUT_NS,
-	};
-	r = unwind_start(&request, &death->unwind);
-	if (r < 0)
-		return r;
-	interest.data.ptr = death;
+		return false;
 	if (epoll_ctl(d->epollfd, EPOLL_CTL_ADD, unwind_fd(death->unwind), &interest) < 0)
 		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
 	d->unwinders++;
-	return 0;
+	return true;
 }
 
 static void unwind_or_decide(struct deaths *d, struct death *death)
 {
 	death->waits_for_unwinder = d->unwinders >= UNWINDERS_MAX;
-	if (!death->waits_for_unwinder && start_unwinder(d, death) < 0)
+	if (!death->waits_for_unwinder && !start_unwinder(d, death))
 		decide(d, death);
 }
 
@@ -345,12 +299,15 @@ static void progress_one(struct deaths *d, struct death *death, uint64_t now_ns)
 		r = unwind_read(death->unwind, &threads);
 		if (r == 0)
 			return;
-		if (r > 0)
-			take_stack(death, threads);
-		else
+		if (r < 0)
 			log_debug("event=unwind pid=%d errno=%d", death->event->process.pid, -r);
 		unwind_free(TAKE_PTR(death->unwind));
 		d->unwinders--;
+		if ((r < 0 || !frames_put(death->event, threads, death->trip)) && !death->gone) {
+			death->gone = true;
+			if (start_unwinder(d, death))
+				return;
+		}
 		decide(d, death);
 	} else if (death->waits_for_unwinder) {
 		unwind_or_decide(d, death);

@@ -48,7 +48,10 @@ static json_t *command_line(const char *arguments, size_t size)
 json_t *incident_process(const struct identity *id)
 {
 	_cleanup_json_ json_t *o = json_object();
-	uint64_t boot = clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME);
+	/* To a tick: finer digits would be those of the two clocks' readings, and differ from event
+	 * to event. */
+	uint64_t boot = clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME),
+		 start_ns = boot + id->start_ticks * TICK_NS;
 	char start[40];
 	int r = 0;
 
@@ -63,7 +66,7 @@ json_t *incident_process(const struct identity *id)
 	r |= json_put(o, "command_line", command_line(id->arguments, id->arguments_size));
 	r |= json_put_int(o, "uid", id->uid);
 	r |= json_put_text(o, "start_time",
-		clock_rfc3339(boot + id->start_ticks * TICK_NS, start, sizeof(start)));
+		clock_rfc3339((start_ns + TICK_NS / 2) / TICK_NS * TICK_NS, start, sizeof(start)));
 	r |= id->cgroup ? json_put_text(o, "cgroup", id->cgroup) : 0;
 	r |= id->container_id[0] ? json_put_text(o, "container_id", id->container_id) : 0;
 	return r ? NULL : json_incref(o);
