@@ -16,6 +16,9 @@ static const char *const kinds[] = {
 
 static const char *const compressions[] = {[COMPRESS_ZSTD] = "zstd", [COMPRESS_NONE] = "none"};
 
+static const char *const snapshots[] = {
+	[SNAPSHOT_AUTO] = "auto", [SNAPSHOT_FORK] = "fork", [SNAPSHOT_STOP] = "stop"};
+
 static int find(const char *const *names, size_t n, const char *name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -42,4 +45,14 @@ const char *core_compression_name(enum core_compression c)
 int core_compression_parse(const char *name)
 {
 	return find(compressions, ARRAY_SIZE(compressions), name);
+}
+
+const char *snapshot_mode_name(enum snapshot_mode mode)
+{
+	return snapshots[mode];
+}
+
+int snapshot_mode_parse(const char *name)
+{
+	return find(snapshots, ARRAY_SIZE(snapshots), name);
 }

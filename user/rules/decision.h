@@ -24,6 +24,12 @@ enum output_form {
 	OUTPUT_STDOUT,
 };
 
+enum snapshot_mode {   /* how a live process is held while its core is written */
+	SNAPSHOT_AUTO, /* SNAPSHOT_FORK where that is possible, else SNAPSHOT_STOP */
+	SNAPSHOT_FORK, /* a copy-on-write clone is written, the process goes on */
+	SNAPSHOT_STOP, /* the process stands still until its core is written */
+};
+
 /* WHAT of the command line (DESIGN.md, section 4). Strings are borrowed from the configuration. */
 struct capture_options {
 	enum core_kind kind;
@@ -32,6 +38,8 @@ struct capture_options {
 	const char *output;  /* DIR or FILE; NULL: the default store */
 	const char *comment; /* may be NULL; the user's own words */
 	bool ignore_core_limit;
+	enum snapshot_mode snapshot; /* of a live process */
+	uint64_t max_pause_ns;	     /* a live process stands still no longer; 0: no limit */
 };
 
 struct decision {
@@ -46,3 +54,5 @@ const char *core_kind_name(enum core_kind kind);
 int core_kind_parse(const char *name);
 const char *core_compression_name(enum core_compression c);
 int core_compression_parse(const char *name);
+const char *snapshot_mode_name(enum snapshot_mode mode);
+int snapshot_mode_parse(const char *name);
