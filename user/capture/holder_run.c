@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include "capture/holder_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capture/clone.h"
+#include "capture/fault.h"
+#include "capture/restart.h"
+#include "capture/stacks.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+
+#define WATCH_MS 100 /* how soon the end of the process ends its clone */
+
+struct holder {
+	const struct hold_request *req;
+	struct hold_shared *shared;
+	int sock;
+	int memfd; /* of the process */
+	struct inject_site site;
+	struct restart_looks looks;
+	struct freezer freezer;
+	struct thread_states states;
+	struct clone clone;
+	struct hold_report report;
+	struct hold_last last;
+};
+
+static int fail(struct holder *h, int error, const char *text)
+{
+	if (text && !h->report.reason[0])
+		snprintf(h->report.reason, sizeof(h->report.reason), "%s", text);
+	return error;
+}
+
+static int send_all(int sock, const void *data, size_t len)
+{
+	const char *at = data;
+
+	while (len) {
+		ssize_t n = send(sock, at, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* All that can be done before anything stands still. */
+static int look(struct holder *h)
+{
+	const struct process *p = h->req->process;
+	_cleanup_close_ int taskfd = -1;
+	const char *what;
+	int r;
+
+	h->memfd = openat(p->procfd, "mem", O_RDWR | O_CLOEXEC);
+	if (h->memfd < 0)
+		return fail(h, -errno, "its memory cannot be opened");
+	if (h->req->way == HOLD_FORK && !h->req->no_fork) {
+		r = inject_find_site(h->memfd, h->req->maps, &h->site, &what);
+		if (r == -ENOENT)
+			snprintf(h->report.reason, sizeof(h->report.reason),
+				"the process has not got %s", what);
+		else if (r < 0)
+			return r;
+	} else if (h->req->way == HOLD_FORK) {
+		fail(h, 0, h->req->no_fork);
+	}
+	return restart_look(p, 0, &h->looks);
+}
+
+static int take_registers(struct holder *h)
+{
+	uint64_t now;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < h->freezer.n; i++) {
+		struct user_regs_struct regs;
+		pid_t tid = h->freezer.v[i].tid;
+
+		r = thread_states_add(&h->states, tid);
+		if (r == -ESRCH)
+			r = 0; /* killed in its stop: the others will show it */
+		else if (r < 0)
+			return fail(h, r,
+				r == -EOPNOTSUPP ? "it is a 32-bit process"
+						 : "registers could not be read");
+		if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
+			continue;
+		now = clock_now_ns(CLOCK_MONOTONIC);
+		if (restart_fix(&regs, &h->looks, tid, now))
+			ptrace(PTRACE_SETREGS, tid, NULL, &regs);
+	}
+	fault_point("registers");
+	return h->states.n ? r : -ESRCH;
+}
+
+static void release(struct holder *h)
+{
+	if (h->report.frozen_ns && !h->last.pause_ns) {
+		__atomic_store_n(&h->shared->released, 1, __ATOMIC_SEQ_CST);
+		freeze_release(&h->freezer);
+		h->last.pause_ns = clock_now_ns(CLOCK_MONOTONIC) - h->report.frozen_ns;
+	}
+	fault_point("released");
+}
+
+/* The clone, where one is wanted and possible; else the way that is left. */
+static int take_snapshot(struct holder *h)
+{
+	const struct hold_request *req = h->req;
+	int r = -ENOENT;
+
+	h->report.way = (int)req->way;
+	if (req->stacksfd >= 0 && req->way != HOLD_FORK)
+		stacks_copy(req->stacksfd, h->memfd, req->maps, &h->states);
+	if (req->way != HOLD_FORK)
+		return 0;
+	if (!h->report.reason[0]) {
+		r = freeze_start_ticks();
+		if (r == 0)
+			r = clone_take(&h->freezer, &h->states, h->memfd, &h->site, req->seccomp,
+				&h->clone, h->report.reason);
+		freeze_stop_ticks();
+	}
+	if (r == 0) {
+		h->report.clone = h->clone.pid;
+		return 0;
+	}
+	/* Such a thread comes right only when we end. */
+	if (r == -ETIMEDOUT || r == -EPROTO || r == -ESRCH || !req->or_stop)
+		return r;
+	h->report.way = HOLD_STOP;
+	if (req->stacksfd >= 0)
+		stacks_copy(req->stacksfd, h->memfd, req->maps, &h->states);
+	return 0;
+}
+
+static int settle(struct holder *h)
+{
+	char path[32];
+	_cleanup_close_ int memfd = -1;
+	int r;
+
+	h->report.dumpable = -1;
+	if (h->report.way != HOLD_STOP)
+		release(h);
+	if (!h->clone.pid)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/mem", h->clone.pid);
+	memfd = open(path, O_RDWR | O_CLOEXEC);
+	if (memfd < 0)
+		return fail(h, -errno, "the clone's memory cannot be opened");
+	r = clone_settle(&h->clone, memfd);
+	if (r < 0)
+		return fail(h, r, "the clone could not be set up");
+	h->report.dumpable = r;
+	return 0;
+}
+
+static int hold(struct holder *h)
+{
+	uint64_t now;
+	int r = look(h);
+
+	if (r < 0)
+		return r;
+	now = clock_now_ns(CLOCK_MONOTONIC);
+	r = freeze_all(&h->freezer, h->req->process, now + h->req->freeze_ns);
+	h->report.frozen_ns = h->freezer.began_ns;
+	if (r < 0)
+		return fail(h, r, h->freezer.reason);
+	r = take_registers(h);
+	if (r == 0)
+		r = take_snapshot(h);
+	return r == 0 ? settle(h) : r;
+}
+
+static int report(struct holder *h, int error)
+{
+	int r;
+
+	h->report.error = error;
+	h->report.pause_ns = h->last.pause_ns;
+	h->report.states = h->states.n;
+	h->report.states_size = h->states.size;
+	r = send_all(h->sock, &h->report, sizeof(h->report));
+	return r < 0 || error ? r : send_all(h->sock, h->states.bytes, h->states.size);
+}
+
+/* Whether the memory that was cloned still is the process': not after an exit, nor an exec. */
+static bool still_there(struct holder *h)
+{
+	char byte;
+
+	return pread(h->memfd, &byte, 1, (off_t)h->site.gadget) != 0;
+}
+
+static void drop(struct holder *h, const char *why)
+{
+	snprintf(h->last.dropped, sizeof(h->last.dropped), "%s", why);
+	clone_kill(&h->clone);
+}
+
+/* Milliseconds until something is due. */
+static int wait_time(const struct holder *h)
+{
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC), end;
+
+	if (h->clone.pid)
+		return WATCH_MS;
+	if (h->last.pause_ns || !h->req->max_pause_ns)
+		return -1;
+	end = h->report.frozen_ns + h->req->max_pause_ns;
+	return end > now ? (int)((end - now) / NSEC_PER_MSEC) : 0;
+}
+
+/* Until whoever writes the core has done, or has gone. */
+static void serve(struct holder *h)
+{
+	struct pollfd waits[2] = {{.fd = h->sock, .events = POLLIN},
+		{.fd = h->req->process->pidfd, .events = POLLIN}};
+	char word = 0;
+
+	while (word != HOLD_END) {
+		int n = poll(waits, h->clone.pid ? 2 : 1, wait_time(h));
+
+		if (n < 0 && errno != EINTR)
+			return;
+		if (n > 0 && waits[0].revents) {
+			if (recv(h->sock, &word, 1, 0) <= 0)
+				return;
+			if (word == HOLD_RELEASE)
+				release(h);
+		} else if (h->clone.pid && ((n > 0 && waits[1].revents) || !still_there(h))) {
+			drop(h, "the process ended or executed another program meanwhile");
+		} else if (n == 0 && !h->clone.pid && !h->last.pause_ns) {
+			h->last.broken_off = true;
+			release(h);
+		}
+	}
+}
+
+static void finish(struct holder *h)
+{
+	uint64_t pause;
+
+	release(h);
+	h->last.reaped = true;
+	if (h->clone.ns_pid) {
+		clone_kill(&h->clone);
+		fault_point("killed");
+		h->last.reaped = clone_reap(h->req->process, h->clone.ns_pid, &pause) == 0 ||
+				 process_verify(h->req->process) < 0;
+		fault_point("reaped");
+	}
+	send_all(h->sock, &h->last, sizeof(h->last));
+}
+
+_Noreturn void holder_run(const struct hold_request *req, struct hold_shared *shared, int sock)
+{
+	struct holder h = {
+		.req = req, .shared = shared, .sock = sock, .memfd = -1, .clone = CLONE_NONE};
+	sigset_t all;
+	int r;
+
+	/* Ended by the socket alone, not by what is typed at the terminal. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setsid();
+	r = hold(&h);
+	if (report(&h, r) < 0 || r < 0)
+		_exit(1);
+	serve(&h);
+	finish(&h);
+	_exit(0);
+}
