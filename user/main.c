@@ -13,6 +13,7 @@ static const struct command {
 	const char *help; /* NULL: not for people */
 } commands[] = {
 	{"watch", cmd_watch, "watch processes, and capture those that die of a signal"},
+	{"dump", cmd_dump, "capture a running process, now"},
 	{"list", cmd_list, "list the captures"},
 	{"show", cmd_show, "say what a capture holds"},
 	{"debug", cmd_debug, "open a capture in a debugger"},

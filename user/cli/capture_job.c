@@ -29,8 +29,10 @@
 /* What is gathered on the way. */
 struct work {
 	const struct capture_job *job;
-	struct maps maps;
-	struct memory memory;
+	struct maps own_maps;
+	struct memory own_memory;
+	const struct maps *maps;
+	struct memory *memory;
 	struct identity identity;
 	struct core_result core;
 	struct store_entry entry;
@@ -44,8 +46,8 @@ struct work {
 
 static void work_free(struct work *w)
 {
-	maps_free(&w->maps);
-	memory_close(&w->memory);
+	maps_free(&w->own_maps);
+	memory_close(&w->own_memory);
 	identity_free(&w->identity);
 	core_result_free(&w->core);
 	store_abort(&w->entry);
@@ -181,13 +183,14 @@ static int take_stacks(struct work *w)
 	int r = notes_registers(job->notes, &registers);
 
 	if (r == 0)
-		r = unwind_run(&(struct unwind_request){.procfd = job->process->procfd,
-				       .memfd = w->memory.memfd,
-				       .maps = &w->maps,
-				       .threads = registers,
-				       .thread_count = all ? job->notes->threads : 1,
-				       .max_frames = all ? FRAMES_MAX_STACKS : FRAMES_MAX,
-				       .timeout_ns = UNWIND_TIMEOUT_NS},
+		r = unwind_run(
+			&(struct unwind_request){.procfd = job->process->procfd,
+				.memfd = job->source ? job->source->stacksfd : w->memory->memfd,
+				.maps = w->maps,
+				.threads = registers,
+				.thread_count = all ? job->notes->threads : 1,
+				.max_frames = all ? FRAMES_MAX_STACKS : FRAMES_MAX,
+				.timeout_ns = UNWIND_TIMEOUT_NS},
 			&threads);
 	if (r < 0) {
 		w->complete = w->complete && !all;
@@ -199,13 +202,22 @@ static int take_stacks(struct work *w)
 static int open_memory(struct work *w)
 {
 	const struct capture_job *job = w->job;
-	int r = maps_read(job->taskfd, w->kind != CORE_STACKS, &w->maps);
+	int r;
 
+	if (job->source) {
+		w->maps = job->source->maps;
+		w->memory = job->source->memory;
+		return json_array_extend(w->notes, (json_t *)job->source->remarks) < 0 ? -ENOMEM
+										       : 0;
+	}
+	w->maps = &w->own_maps;
+	w->memory = &w->own_memory;
+	r = maps_read(job->taskfd, w->kind != CORE_STACKS, &w->own_maps);
 	if (r < 0)
 		return fail(w, r, "the mappings could not be read: %s", strerror(-r));
-	if (w->maps.n == 0)
+	if (w->maps->n == 0)
 		return fail(w, -ESRCH, "the process was gone before its memory could be read");
-	r = memory_open(job->taskfd, &w->memory);
+	r = memory_open(job->taskfd, &w->own_memory);
 	return r < 0 ? fail(w, r, "the memory could not be opened: %s", strerror(-r)) : 0;
 }
 
@@ -222,15 +234,17 @@ static int write_core(struct work *w, int fd)
 {
 	const struct capture_job *job = w->job;
 	const struct core_request request = {.notes = job->notes,
-		.maps = &w->maps,
-		.memory = &w->memory,
+		.maps = w->maps,
+		.memory = w->memory,
 		.kind = w->kind,
 		.compression = job->what->compression,
 		.coredump_filter = coredump_filter(w),
 		.incident = w->incident,
 		.deadline_ns = job->deadline_ns,
 		.keep_free = CAPTURE_KEEP_FREE,
-		.fd = fd};
+		.fd = fd,
+		.progress = job->source ? job->source->progress : NULL,
+		.progress_arg = job->source ? job->source->arg : NULL};
 	int r = core_write(&request, &w->core);
 
 	if (r < 0)
@@ -238,10 +252,24 @@ static int write_core(struct work *w, int fd)
 	w->complete = w->complete && w->core.complete;
 	if (w->core.notes && json_array_extend(w->notes, w->core.notes) < 0)
 		return -ENOMEM;
-	if (!target_gone(job))
+	/* A snapshot says itself what became of it. */
+	if (job->source || !target_gone(job))
 		return 0;
 	w->complete = false;
 	return note(w, "the process was killed while it was captured");
+}
+
+static int end_source(struct work *w)
+{
+	const struct capture_source *source = w->job->source;
+	int r;
+
+	if (!source)
+		return 0;
+	r = source->end(source->arg, w->capture, w->notes, &w->complete, w->reason);
+	if (r < 0)
+		return r;
+	return source->hurry ? take_stacks(w) : 0;
 }
 
 static int finish_incident(struct work *w)
@@ -308,7 +336,9 @@ static int to_store(struct work *w)
 		if (r < 0)
 			return r;
 	}
-	r = finish_incident(w);
+	r = end_source(w);
+	if (r == 0)
+		r = finish_incident(w);
 	if (r < 0)
 		return r;
 	r = store_publish(&w->entry, w->incident);
@@ -326,6 +356,8 @@ static int to_file(struct work *w)
 	if (r == 0 && core_file(w))
 		r = write_core(w, w->job->output_fd);
 	if (r == 0)
+		r = end_source(w);
+	if (r == 0)
 		r = finish_incident(w);
 	if (r == 0 && !core_file(w)) {
 		text = json_dumps(w->incident, JSON_INDENT(1));
@@ -342,7 +374,7 @@ static int to_file(struct work *w)
 int capture_job_run(const struct capture_job *job, json_t **incident, char **reason)
 {
 	_cleanup_work_ struct work w = {.job = job,
-		.memory = {.memfd = -1, .pagemapfd = -1},
+		.own_memory = {.memfd = -1, .pagemapfd = -1},
 		.entry = STORE_ENTRY_NONE,
 		.complete = true,
 		.reason = reason};
@@ -352,7 +384,7 @@ int capture_job_run(const struct capture_job *job, json_t **incident, char **rea
 		r = choose_kind(&w);
 	if (r == 0)
 		r = open_memory(&w);
-	if (r == 0)
+	if (r == 0 && !(job->source && job->source->hurry))
 		r = take_stacks(&w);
 	if (r == 0)
 		r = job->what->form == OUTPUT_STORE ? to_store(&w) : to_file(&w);

@@ -9,11 +9,27 @@
 
 #include "capture/notes.h"
 #include "rules/decision.h"
+#include "target/maps.h"
+#include "target/memory.h"
 #include "target/process.h"
 
 /* Left free on the file system that a capture goes to; see DESIGN.md, section 3, for the sentinel's
  * larger share. */
 #define CAPTURE_KEEP_FREE (16ULL << 20)
+
+/* What a live process is captured from: a snapshot of it, or itself while it stands still. */
+struct capture_source {
+	struct memory *memory;
+	const struct maps *maps; /* with flags, where memory is wanted */
+	int stacksfd;		 /* memory to unwind from: as mem of /proc, but with holes */
+	const json_t *remarks;	 /* sentences for the incident */
+	bool hurry; /* the process stands still: its core comes first, its stacks were copied */
+	/* The memory is needed no longer. Adds to CAPTURE and NOTES; *COMPLETE may become false.
+	 * -errno: the capture is not wanted any more, *REASON (to be freed) says why. */
+	int (*end)(void *arg, json_t *capture, json_t *notes, bool *complete, char **reason);
+	void (*progress)(void *arg, uint64_t done, uint64_t total); /* as in core_request */
+	void *arg;
+};
 
 struct capture_job {
 	const struct process *process;
@@ -21,6 +37,7 @@ struct capture_job {
 	pid_t tid;
 	const struct notes *notes; /* registers of all threads, the trigger's first */
 	const struct capture_options *what;
+	const struct capture_source *source; /* NULL: memory and mappings are those of taskfd */
 	const json_t *event;  /* the trip; NULL: the incident tells only what /proc does */
 	const char *trigger;  /* for the entry's name: "sigsegv" … */
 	int signal;	      /* for the signature; 0: none is made */

@@ -188,6 +188,24 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
 	return r ? NULL : json_incref(o);
 }
 
+json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns)
+{
+	_cleanup_json_ json_t *o = incident_new("trip", realtime_ns);
+	json_t *trigger = json_object();
+	int r = 0;
+
+	if (!o) {
+		json_decref(trigger);
+		return NULL;
+	}
+	r |= put_id(o);
+	r |= json_put(o, "trigger", trigger);
+	if (trigger)
+		r |= json_put_text(trigger, "kind", "manual");
+	r |= json_put(o, "process", incident_process(identity));
+	return r ? NULL : json_incref(o);
+}
+
 json_t *incident_follow(const json_t *base, const char *kind, uint64_t realtime_ns)
 {
 	json_t *o = json_deep_copy(base);

@@ -17,6 +17,9 @@ json_t *incident_new(const char *kind, uint64_t realtime_ns);
  * or NULL without memory. */
 json_t *incident_trip(const struct event *e, const struct identity *identity, const char *rule);
 
+/* The trip of a capture that a person asked for. New reference, or NULL without memory. */
+json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns);
+
 /* A process as section 5 has it. */
 json_t *incident_process(const struct identity *identity);
 
