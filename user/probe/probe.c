@@ -49,15 +49,19 @@ static const char *const loss_reasons[CT_LOSS_MAX] = {
 	[CT_LOSS_MARK_TABLE_FULL] = "mark-table-full",
 };
 
+/* The verifier's log comes as one text of many lines. */
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char line[1024];
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
 
 	if (log_get_level() < (level == LIBBPF_DEBUG ? LOG_LEVEL_DEBUG + 1 : LOG_LEVEL_DEBUG))
 		return 0;
-	vsnprintf(line, sizeof(line), format, args);
-	line[strcspn(line, "\n")] = '\0';
-	log_debug("libbpf=\"%s\"", line);
+	if (vasprintf(&text, format, args) < 0)
+		return 0;
+	for (rest = text; (line = strsep(&rest, "\n")) != NULL;)
+		if (*line)
+			log_debug("libbpf=\"%s\"", line);
 	return 0;
 }
 
