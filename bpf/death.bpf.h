@@ -174,6 +174,7 @@ static __always_inline bool is_dumpable(struct task_struct *task)
 static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct task_struct *task,
 	int sig, struct kernel_siginfo *info, __u32 flags)
 {
+	__u32 tgid = BPF_CORE_READ(task, tgid); /* a key must be on the stack before 5.17 */
 	struct rlimit limit = {};
 
 	fill_process(&s->process, task);
@@ -182,7 +183,7 @@ static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct t
 	s->flags = flags;
 	s->fault_address = s->trap = s->error_code = 0;
 	s->padding = 0;
-	if (bpf_map_lookup_elem(&oom_victims, &s->process.tgid))
+	if (bpf_map_lookup_elem(&oom_victims, &tgid))
 		s->flags |= CT_OOM;
 	if (!is_dumpable(task))
 		s->flags |= CT_NOT_DUMPABLE;

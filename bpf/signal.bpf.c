@@ -41,8 +41,12 @@ static __always_inline bool within_rate(__u32 tgid)
 		bpf_map_update_elem(&first_chance_rates, &tgid, &fresh, BPF_ANY);
 		return true;
 	}
-	if (__sync_fetch_and_add(&rate->count, 1) < config.first_chance_rate)
+	/* Two threads may both see the last free place; an exact count would need an atomic
+	 * that 5.10 does not have. */
+	if (rate->count < config.first_chance_rate) {
+		__sync_fetch_and_add(&rate->count, 1);
 		return true;
+	}
 	count_loss(CT_LOSS_RATE_LIMITED);
 	return false;
 }
