@@ -284,7 +284,9 @@ static int finish_incident(struct work *w)
 		r = json_put_int(c, "bytes", (int64_t)w->core.bytes);
 	if (r == 0)
 		r = json_put_int(c, "memory_bytes", (int64_t)w->core.memory_bytes);
-	if (r == 0) /* a process that the kernel holds stands still all the while */
+	/* A process that the kernel holds stands still all the while; who stopped a live one has
+	 * said how long. */
+	if (r == 0 && !json_object_get(c, "pause_ms"))
 		r = json_put_int(c, "pause_ms", (int64_t)((now - w->job->held_ns) / NSEC_PER_MSEC));
 	if (r == 0)
 		r = json_put_int(

@@ -88,17 +88,26 @@ static void print_trip(FILE *out, const json_t *event)
 
 static void print_capture(const struct feed *f, const json_t *event)
 {
-	const json_t *capture = at(event, "capture", NULL), *note;
+	const json_t *capture = at(event, "capture", NULL), *stack = at(event, "stack", NULL),
+		     *note;
 	const char *id = json_get_text(capture, "id", NULL);
 	bool has_core = strcmp(json_get_text(capture, "kind", ""), "stacks") != 0;
 	char size[32];
 	size_t i;
 
 	print_process(f->out, event);
-	fprintf(f->out, ": captured %s, %s in %lld ms%s: ", json_get_text(capture, "kind", "?"),
+	fprintf(f->out, ": captured %s, %s in %lld ms", json_get_text(capture, "kind", "?"),
 		text_format_size((uint64_t)json_get_int(capture, "bytes", 0), size, sizeof(size)),
-		(long long)json_get_int(capture, "duration_ms", 0),
-		json_is_false(json_object_get(capture, "complete")) ? ", incomplete" : "");
+		(long long)json_get_int(capture, "duration_ms", 0));
+	if (strcmp(json_get_text(capture, "snapshot", ""), "kernel") != 0)
+		fprintf(f->out, ", stood still %lld ms",
+			(long long)json_get_int(capture, "pause_ms", 0));
+	if (json_array_size(stack)) {
+		fputs(", in ", f->out);
+		print_frame(f->out, json_array_get(stack, 0));
+	}
+	fputs(json_is_false(json_object_get(capture, "complete")) ? ", incomplete: " : ": ",
+		f->out);
 	print_hostile(f->out, json_get_text(capture, "path", "?"));
 	fputc('\n', f->out);
 	json_array_foreach (json_object_get(capture, "notes"), i, note) {
