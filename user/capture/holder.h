@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "capture/freeze.h"
+#include "capture/limits.h"
 #include "capture/thread_state.h"
 #include "rules/decision.h"
 #include "target/maps.h"
@@ -24,13 +25,13 @@ struct hold_request {
 	const struct process *process;
 	const struct maps *maps; /* as they were before */
 	enum hold_way way;
-	bool or_stop;	       /* HOLD_FORK: if it cannot be cloned, HOLD_STOP */
-	const char *no_fork;   /* why it must not be cloned; NULL: it may */
-	bool seccomp;	       /* it has a filter */
-	uint64_t freeze_ns;    /* its threads must stop within this time */
-	uint64_t max_pause_ns; /* HOLD_STOP ends then; 0: no limit */
+	enum hold_way otherwise; /* HOLD_FORK: when it cannot be cloned; HOLD_FORK itself: fail */
+	const char *no_fork;	 /* why it must not be cloned; NULL: it may */
+	bool seccomp;		 /* it has a filter */
+	uint64_t freeze_ns;	 /* its threads must stop within this time */
+	uint64_t max_pause_ns;	 /* HOLD_STOP ends then; 0: no limit */
 	int stacksfd; /* memfd that takes the stacks, each at its own address; -1: none are taken */
-	int cgroupfd; /* its memory cgroup: the clone is dropped when that runs full; -1 */
+	const struct limits_size *size; /* of the process, to see when the clone is too much */
 };
 
 /* Shared memory: the holder has let the process go, so that what is read now is another moment's.

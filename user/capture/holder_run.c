@@ -4,12 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -144,9 +143,9 @@ static int take_snapshot(struct holder *h)
 		return 0;
 	}
 	/* Such a thread comes right only when we end. */
-	if (r == -ETIMEDOUT || r == -EPROTO || r == -ESRCH || !req->or_stop)
+	if (r == -ETIMEDOUT || r == -EPROTO || r == -ESRCH || req->otherwise == HOLD_FORK)
 		return r;
-	h->report.way = HOLD_STOP;
+	h->report.way = (int)req->otherwise;
 	if (req->stacksfd >= 0)
 		stacks_copy(req->stacksfd, h->memfd, req->maps, &h->states);
 	return 0;
@@ -174,6 +173,15 @@ static int settle(struct holder *h)
 	return 0;
 }
 
+/* While the process stands still, it must not wait behind the rest of a busy host. */
+static void hurry(bool on)
+{
+	const struct sched_param first = {.sched_priority = 1}, plain = {0};
+
+	sched_setscheduler(
+		0, (on ? SCHED_RR : SCHED_OTHER) | SCHED_RESET_ON_FORK, on ? &first : &plain);
+}
+
 static int hold(struct holder *h)
 {
 	uint64_t now;
@@ -181,6 +189,7 @@ static int hold(struct holder *h)
 
 	if (r < 0)
 		return r;
+	hurry(true);
 	now = clock_now_ns(CLOCK_MONOTONIC);
 	r = freeze_all(&h->freezer, h->req->process, now + h->req->freeze_ns);
 	h->report.frozen_ns = h->freezer.began_ns;
@@ -189,7 +198,10 @@ static int hold(struct holder *h)
 	r = take_registers(h);
 	if (r == 0)
 		r = take_snapshot(h);
-	return r == 0 ? settle(h) : r;
+	if (r == 0)
+		r = settle(h);
+	hurry(false);
+	return r;
 }
 
 static int report(struct holder *h, int error)
@@ -218,6 +230,18 @@ static void drop(struct holder *h, const char *why)
 	clone_kill(&h->clone);
 }
 
+/* Why the clone must not live on; NULL: it may. */
+static const char *find_reason(struct holder *h)
+{
+	struct limits_host host;
+
+	if (!still_there(h))
+		return "the process ended or executed another program meanwhile";
+	limits_read_host(&host);
+	return limits_drop_reason(
+		&host, h->req->size, limits_read_headroom(h->req->process->procfd));
+}
+
 /* Milliseconds until something is due. */
 static int wait_time(const struct holder *h)
 {
@@ -236,6 +260,7 @@ static void serve(struct holder *h)
 {
 	struct pollfd waits[2] = {{.fd = h->sock, .events = POLLIN},
 		{.fd = h->req->process->pidfd, .events = POLLIN}};
+	const char *reason;
 	char word = 0;
 
 	while (word != HOLD_END) {
@@ -248,8 +273,10 @@ static void serve(struct holder *h)
 				return;
 			if (word == HOLD_RELEASE)
 				release(h);
-		} else if (h->clone.pid && ((n > 0 && waits[1].revents) || !still_there(h))) {
-			drop(h, "the process ended or executed another program meanwhile");
+		} else if (h->clone.pid) {
+			reason = find_reason(h);
+			if (reason)
+				drop(h, reason);
 		} else if (n == 0 && !h->clone.pid && !h->last.pause_ns) {
 			h->last.broken_off = true;
 			release(h);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "capture/orphans.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -223,12 +224,14 @@ static int hold(const struct snapshot_request *req, struct snapshot *s, const st
 		.way = req->stacks_only		    ? HOLD_MOMENT
 		       : req->mode == SNAPSHOT_STOP ? HOLD_STOP
 						    : HOLD_FORK,
-		.or_stop = req->mode == SNAPSHOT_AUTO,
+		.otherwise = req->mode != SNAPSHOT_AUTO ? HOLD_FORK
+			     : req->may_stop		? HOLD_STOP
+							: HOLD_MOMENT,
 		.no_fork = req->no_fork,
 		.seccomp = req->seccomp,
 		.freeze_ns = FREEZE_NS,
 		.max_pause_ns = req->max_pause_ns,
-		.cgroupfd = -1};
+		.size = req->size};
 
 	if (req->max_pause_ns && req->max_pause_ns < h.freeze_ns)
 		h.freeze_ns = req->max_pause_ns;
@@ -236,6 +239,9 @@ static int hold(const struct snapshot_request *req, struct snapshot *s, const st
 	if (s->stacksfd < 0)
 		return -errno;
 	h.stacksfd = s->stacksfd;
+	if (h.way == HOLD_FORK && req->runtimefd >= 0 &&
+		orphans_note(req->runtimefd, req->process) < 0)
+		return -EROFS;
 	return hold_start(&h, &s->hold);
 }
 
@@ -245,6 +251,8 @@ static int describe(struct snapshot *s)
 
 	if (s->hold.way == HOLD_STOP && s->hold.reason[0])
 		r = remark(s, "stopped, not cloned: %s", s->hold.reason);
+	if (s->hold.way == HOLD_MOMENT && s->hold.reason[0])
+		r = remark(s, "stacks only, not cloned: %s", s->hold.reason);
 	return r;
 }
 
@@ -254,7 +262,8 @@ int snapshot_take(
 	_cleanup_maps_ struct maps before = {0};
 	int r;
 
-	*out = (struct snapshot){.hold = {.sock = -1}, .taskfd = -1, .stacksfd = -1};
+	*out = (struct snapshot){
+		.request = req, .hold = {.sock = -1}, .taskfd = -1, .stacksfd = -1};
 	out->remarks = json_array();
 	if (!out->remarks)
 		return -ENOMEM;
@@ -292,10 +301,14 @@ const char *snapshot_name(const struct snapshot *s)
 
 int snapshot_end(struct snapshot *s)
 {
-	int r = hold_end(&s->hold);
+	int runtimefd = s->request->runtimefd, r = hold_end(&s->hold);
 
-	if (r == -ECHILD)
+	if (r == -ECHILD) {
+		orphans_reap(runtimefd);
 		return remark(s, "the process that held the target died");
+	}
+	if (r == 0 && s->hold.reaped)
+		orphans_forget(runtimefd, s->request->process);
 	if (r == 0 && s->hold.dropped[0])
 		r = remark(s, "the snapshot was given up: %s", s->hold.dropped);
 	if (r == 0 && s->hold.broken_off)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "capture/holder.h"
+#include "capture/limits.h"
 #include "capture/notes.h"
 #include "rules/decision.h"
 #include "target/maps.h"
@@ -21,8 +22,11 @@ struct snapshot_request {
 	bool stacks_only;      /* no memory but the stacks: the process goes on at once */
 	const char *no_fork;   /* why it must not be cloned; NULL: it may */
 	bool seccomp;	       /* it has a filter */
+	bool may_stop;	       /* SNAPSHOT_AUTO: standing still is a way out; else stacks are */
 	uint64_t max_pause_ns; /* 0: no limit */
-	pid_t first;	       /* the thread that comes first in the notes; 0: the leader */
+	int runtimefd;	       /* where clones are recorded, -1: nowhere */
+	const struct limits_size *size;
+	pid_t first; /* the thread that comes first in the notes; 0: the leader */
 };
 
 struct snapshot_memory {      /* memory of the clone or of the stopped process */
@@ -35,6 +39,7 @@ struct snapshot_memory {      /* memory of the clone or of the stopped process *
 };
 
 struct snapshot {
+	const struct snapshot_request *request; /* borrowed */
 	struct hold hold;
 	struct snapshot_memory memory;
 	struct maps maps;   /* with flags */

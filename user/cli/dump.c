@@ -198,26 +198,47 @@ static json_t *make_event(const struct process *p)
 	return incident_manual(&id, clock_now_ns(CLOCK_REALTIME));
 }
 
+static void announce(const struct dump_options *o, const struct live_plan *plan)
+{
+	char size[32];
+
+	if (plan->what.kind == CORE_FULL)
+		fprintf(stderr,
+			"process %d, up to %s before compression: stands still for about %llu ms\n",
+			o->pid, text_format_size(plan->size.resident, size, sizeof(size)),
+			(unsigned long long)(plan->pause_ns / NSEC_PER_MSEC + 1));
+	else
+		fprintf(stderr, "process %d, %s: stands still for about %llu ms\n", o->pid,
+			core_kind_name(plan->what.kind),
+			(unsigned long long)(plan->pause_ns / NSEC_PER_MSEC + 1));
+}
+
 static int dump(const struct dump_options *o, const struct process *p, struct destination *to,
 	int *cancelled, json_t **incident, char **reason)
 {
 	struct progress progress = {.shown = !o->json && !o->quiet && isatty(STDERR_FILENO)};
 	_cleanup_json_ json_t *event = make_event(p);
 	struct live_job job = {.process = p,
-		.what = &o->what,
 		.event = event,
 		.trigger = "manual",
 		.output_fd = destination_begin(to),
 		.cancelled = cancelled,
 		.progress = draw,
 		.progress_arg = &progress};
-	int r;
+	struct live_plan plan;
+	int r = live_plan(p, &o->what, &plan);
 
+	if (r < 0) {
+		*reason = strdup(r == -ESRCH ? "it has ended" : plan.preflight.refused);
+		return r;
+	}
 	if (job.output_fd < 0)
 		return job.output_fd;
 	if (!event)
 		return -ESRCH;
-	r = live_capture(&job, incident, reason);
+	if (!o->json && !o->quiet)
+		announce(o, &plan);
+	r = live_capture(&job, &plan, incident, reason);
 	progress_end(&progress);
 	if (r == 0)
 		r = destination_end(to, true, json_object_get(*incident, "capture"));

@@ -2,18 +2,26 @@
 #include "cli/live.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "capture/preflight.h"
+#include "capture/orphans.h"
+#include "capture/runtime.h"
 #include "capture/snapshot.h"
 #include "cli/capture_job.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 
+#define SLOT_NS (60 * NSEC_PER_SEC)
+
 struct live {
 	const struct live_job *job;
+	const struct live_plan *plan;
+	struct capture_options what; /* as it turns out */
 	struct snapshot snapshot;
 };
 
@@ -22,12 +30,38 @@ static bool is_cancelled(const struct live_job *job)
 	return job->cancelled && __atomic_load_n(job->cancelled, __ATOMIC_RELAXED);
 }
 
-static int put_pause(json_t *capture, uint64_t pause_ns)
+static unsigned long long milliseconds(uint64_t ns)
 {
-	int r = json_put_int(
-		capture, "pause_ms", (int64_t)((pause_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC));
+	return (ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+}
 
-	return r == 0 ? json_put_int(capture, "pause_us", (int64_t)(pause_ns / 1000)) : r;
+static int put_pause(json_t *capture, const struct live *l)
+{
+	uint64_t pause = l->snapshot.hold.pause_ns;
+	int r = json_put_int(capture, "pause_ms", (int64_t)milliseconds(pause));
+
+	if (r == 0)
+		r = json_put_int(capture, "pause_us", (int64_t)(pause / 1000));
+	return r == 0 ? json_put_int(capture, "expected_pause_ms",
+				(int64_t)milliseconds(l->plan->pause_ns))
+		      : r;
+}
+
+/* Each huge page that the process wrote while its clone lived is in small pages now. */
+static int put_huge(json_t *notes, const struct live *l)
+{
+	uint64_t before = l->plan->size.huge, now;
+	json_t *text;
+
+	if (l->snapshot.hold.way != HOLD_FORK || !before)
+		return 0;
+	now = limits_read_huge(l->job->process->procfd);
+	if (now >= before)
+		return 0;
+	text = json_sprintf("huge pages split by writes during the capture: AnonHugePages %llu MiB "
+			    "before, %llu MiB after",
+		(unsigned long long)(before >> 20), (unsigned long long)(now >> 20));
+	return json_array_append_new(notes, text) < 0 ? -ENOMEM : 0;
 }
 
 /* The core is written: the process goes on, and the incident hears how long it stood still. */
@@ -47,7 +81,9 @@ static int end(void *arg, json_t *capture, json_t *notes, bool *complete, char *
 		r = json_array_append(notes, json_array_get(s->remarks, i)) < 0 ? -ENOMEM : 0;
 	if (s->hold.dropped[0] || s->hold.broken_off)
 		*complete = false;
-	return r == 0 ? put_pause(capture, s->hold.pause_ns) : r;
+	if (r == 0)
+		r = put_pause(capture, l);
+	return r == 0 ? put_huge(notes, l) : r;
 }
 
 static void progress(void *arg, uint64_t done, uint64_t total)
@@ -74,7 +110,7 @@ static int write_capture(struct live *l, json_t **incident, char **reason)
 		.taskfd = s->taskfd,
 		.tid = job->tid ? job->tid : job->process->pid,
 		.notes = &s->notes,
-		.what = job->what,
+		.what = &l->what,
 		.source = &source,
 		.event = job->event,
 		.trigger = job->trigger,
@@ -83,37 +119,125 @@ static int write_capture(struct live *l, json_t **incident, char **reason)
 		.held_ns = s->hold.frozen_ns};
 
 	s->memory.cancelled = job->cancelled;
+	if (s->hold.way == HOLD_MOMENT)
+		l->what.kind = CORE_STACKS;
 	return capture_job_run(&capture, incident, reason);
 }
 
-int live_capture(const struct live_job *job, json_t **incident, char **reason)
+/* Less, rather than a pause that is too long or a host that gets sicker. */
+static void only_stacks(struct live_plan *plan, const char *format, ...)
 {
-	struct live l = {.job = job};
-	char text[FREEZE_REASON_MAX] = "";
-	struct preflight preflight;
-	int r = preflight_check(job->process, &preflight);
-	const struct snapshot_request request = {.process = job->process,
-		.mode = job->what->snapshot,
-		.stacks_only = job->what->kind == CORE_STACKS,
-		.no_fork = preflight.no_fork[0] ? preflight.no_fork : NULL,
-		.seccomp = preflight.seccomp,
-		.max_pause_ns = job->what->max_pause_ns,
-		.first = job->tid};
+	va_list args;
 
+	va_start(args, format);
+	vsnprintf(plan->changed, sizeof(plan->changed), format, args);
+	va_end(args);
+	plan->what.kind = CORE_STACKS;
+	plan->pause_ns = limits_fork_pause(&(struct limits_size){.threads = plan->size.threads});
+}
+
+static void fit_pause(struct live_plan *plan)
+{
+	uint64_t stop = limits_stop_pause(&plan->size, plan->what.compression == COMPRESS_ZSTD),
+		 max = plan->what.max_pause_ns;
+
+	plan->may_stop = plan->what.snapshot == SNAPSHOT_AUTO && (!max || stop <= max);
+	plan->pause_ns = limits_fork_pause(&plan->size);
+	if (plan->what.snapshot == SNAPSHOT_STOP ||
+		(plan->preflight.no_fork[0] && plan->what.snapshot == SNAPSHOT_AUTO))
+		plan->pause_ns = stop;
+	if (max && plan->pause_ns > max)
+		only_stacks(plan,
+			"stacks only: it would stand still for about %llu ms, and %llu ms are the "
+			"most",
+			milliseconds(plan->pause_ns), milliseconds(max));
+}
+
+int live_plan(
+	const struct process *process, const struct capture_options *what, struct live_plan *plan)
+{
+	struct limits_host host;
+	const char *obstacle;
+	int r;
+
+	*plan = (struct live_plan){.what = *what};
+	r = preflight_check(process, &plan->preflight);
+	if (r < 0)
+		return r;
+	limits_read_size(process->procfd, &plan->size);
+	limits_read_host(&host);
+	obstacle = limits_clone_obstacle(&plan->size, limits_read_headroom(process->procfd));
+	if (obstacle && !plan->preflight.no_fork[0])
+		snprintf(plan->preflight.no_fork, sizeof(plan->preflight.no_fork), "%s", obstacle);
+	obstacle = limits_host_obstacle(&host);
+	if (what->kind == CORE_STACKS)
+		plan->pause_ns =
+			limits_fork_pause(&(struct limits_size){.threads = plan->size.threads});
+	else if (obstacle)
+		only_stacks(plan, "stacks only: %s", obstacle);
+	else
+		fit_pause(plan);
+	return 0;
+}
+
+/* One live capture at a time on a host. */
+static int wait_for_slot(const struct live_job *job, int runtimefd, int *fd)
+{
+	const struct timespec nap = {.tv_nsec = 20 * NSEC_PER_MSEC};
+	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + SLOT_NS;
+	int r;
+
+	while ((r = limits_take_slot(runtimefd, fd)) == -EBUSY && !is_cancelled(job) &&
+		clock_now_ns(CLOCK_MONOTONIC) < end)
+		nanosleep(&nap, NULL);
+	return r;
+}
+
+static int take_and_write(struct live *l, const struct live_plan *plan, int runtimefd,
+	json_t **incident, char **reason)
+{
+	char text[FREEZE_REASON_MAX] = "";
+	const struct snapshot_request request = {.process = l->job->process,
+		.mode = plan->what.snapshot,
+		.stacks_only = plan->what.kind == CORE_STACKS,
+		.no_fork = plan->preflight.no_fork[0] ? plan->preflight.no_fork : NULL,
+		.seccomp = plan->preflight.seccomp,
+		.may_stop = plan->may_stop,
+		.max_pause_ns = plan->what.max_pause_ns,
+		.runtimefd = runtimefd,
+		.size = &plan->size,
+		.first = l->job->tid};
+	int r = snapshot_take(&request, &l->snapshot, text);
+
+	if (r == 0 && l->snapshot.hold.way == HOLD_FORK && l->snapshot.hold.dumpable == 0) {
+		r = -EPERM;
+		*reason = strdup("it said that it is not to be dumped (PR_SET_DUMPABLE)");
+	} else if (r < 0) {
+		*reason = strdup(r == -ESRCH ? "it ended meanwhile" : text);
+	}
+	if (r == 0 && plan->changed[0] &&
+		json_array_append_new(l->snapshot.remarks, json_string(plan->changed)) < 0)
+		r = -ENOMEM;
+	if (r == 0)
+		r = write_capture(l, incident, reason);
+	snapshot_free(&l->snapshot);
+	return r;
+}
+
+int live_capture(
+	const struct live_job *job, const struct live_plan *plan, json_t **incident, char **reason)
+{
+	_cleanup_close_ int runtimefd = -1, slot = -1;
+	struct live l = {.job = job, .plan = plan, .what = plan->what};
+	int r = runtime_open(RUNTIME_DIRECTORY, 1, &runtimefd);
+
+	if (r == 0)
+		r = wait_for_slot(job, runtimefd, &slot);
 	if (r < 0) {
-		*reason = strdup(r == -ESRCH ? "it has ended" : preflight.refused);
+		*reason = strdup(r == -EBUSY ? "another process is being captured"
+					     : "there is no " RUNTIME_DIRECTORY " to work with");
 		return r;
 	}
-	r = snapshot_take(&request, &l.snapshot, text);
-	if (r < 0)
-		*reason = strdup(r == -ESRCH ? "it ended meanwhile" : text);
-	else if (l.snapshot.hold.dumpable == 0)
-		r = -EPERM;
-	if (r == -EPERM && !*reason)
-		*reason = strdup("it is not dumpable: it said so (PR_SET_DUMPABLE), or it changed "
-				 "its user");
-	if (r == 0)
-		r = write_capture(&l, incident, reason);
-	snapshot_free(&l.snapshot);
-	return r;
+	orphans_reap(runtimefd);
+	return take_and_write(&l, plan, runtimefd, incident, reason);
 }

@@ -4,6 +4,8 @@
 
 #include <jansson.h>
 
+#include "capture/limits.h"
+#include "capture/preflight.h"
 #include "rules/decision.h"
 #include "target/process.h"
 
@@ -19,6 +21,22 @@ struct live_job {
 	void *progress_arg;
 };
 
+/* What is known before anything is touched. */
+struct live_plan {
+	struct preflight preflight;
+	struct limits_size size;
+	struct capture_options what;	 /* as it will be */
+	bool may_stop;			 /* where it cannot be cloned it may stand still instead */
+	uint64_t pause_ns;		 /* expected */
+	char changed[FREEZE_REASON_MAX]; /* why less is captured than was asked for; "" */
+};
+
+/* 0; -ESRCH: the process is gone; -EPERM: it is not to be captured, plan->preflight.refused says
+ * why. */
+int live_plan(
+	const struct process *process, const struct capture_options *what, struct live_plan *plan);
+
 /* Runs it; may block on disks. 0: *incident is the published capture event. -ESRCH: the process is
  * gone; -EPERM: it is not to be captured; *REASON is a sentence, to be freed. */
-int live_capture(const struct live_job *job, json_t **incident, char **reason);
+int live_capture(
+	const struct live_job *job, const struct live_plan *plan, json_t **incident, char **reason);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "capture/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+
+#define PAGE	  4096
+#define HUGE_PAGE (2UL << 20)
+
+/* Measured on Linux 6.18, and rounded up: 85 to 100 ns a page, 2 us a huge page, 15 us a thread. */
+#define PAGE_NS	    130
+#define HUGE_NS	    3000
+#define THREAD_NS   30000
+#define BASE_NS	    (2 * NSEC_PER_MSEC)
+#define PLAIN_SPEED (1ULL << 30) /* bytes a second that stop-and-copy writes */
+#define ZSTD_SPEED  (400ULL << 20)
+
+/* "Key:   NUMBER kB" in bytes, 0 if there is none. */
+static uint64_t kilobytes(const char *text, const char *key)
+{
+	const char *line = strstr(text, key);
+
+	return line ? strtoull(line + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+uint64_t limits_read_huge(int procfd)
+{
+	_cleanup_free_ char *text = NULL;
+
+	/* Walks the page tables, which a larger process feels as an instant's wait for its lock. */
+	if (io_read_file_at(procfd, "smaps_rollup", 16384, &text, NULL) < 0)
+		return 0;
+	return kilobytes(text, "\nAnonHugePages:");
+}
+
+void limits_read_size(int procfd, struct limits_size *out)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *threads;
+
+	*out = (struct limits_size){0};
+	if (io_read_file_at(procfd, "status", 65536, &text, NULL) < 0)
+		return;
+	out->resident = kilobytes(text, "\nVmRSS:");
+	out->anonymous = kilobytes(text, "\nRssAnon:") + kilobytes(text, "\nVmSwap:");
+	threads = strstr(text, "\nThreads:");
+	out->threads = threads ? strtoull(threads + 9, NULL, 10) : 0;
+	out->huge = limits_read_huge(procfd);
+}
+
+void limits_read_host(struct limits_host *out)
+{
+	_cleanup_free_ char *memory = NULL, *pressure = NULL;
+	const char *average;
+
+	*out = (struct limits_host){0};
+	if (io_read_file_at(AT_FDCWD, "/proc/meminfo", 16384, &memory, NULL) == 0) {
+		out->memory = kilobytes(memory, "MemTotal:");
+		out->available = kilobytes(memory, "\nMemAvailable:");
+	}
+	/* Absent where the kernel was built or started without it. */
+	if (io_read_file_at(AT_FDCWD, "/proc/pressure/memory", 1024, &pressure, NULL) == 0) {
+		average = strstr(pressure, "some avg10=");
+		out->pressure = average ? strtod(average + 11, NULL) : 0;
+	}
+}
+
+static uint64_t read_bytes(const char *directory, const char *name)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+
+	if (asprintf(&path, "%s/%s", directory, name) < 0) {
+		path = NULL;
+		return LIMITS_NO_BOUND;
+	}
+	if (io_read_file_at(AT_FDCWD, path, 64, &text, NULL) < 0 || *text < '0' || *text > '9')
+		return LIMITS_NO_BOUND; /* absent in the root, or "max" */
+	return strtoull(text, NULL, 10);
+}
+
+/* Page cache of the group, which the kernel gives up before it refuses memory. */
+static uint64_t read_cache(const char *directory, const char *key)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	const char *line;
+
+	if (asprintf(&path, "%s/memory.stat", directory) < 0) {
+		path = NULL;
+		return 0;
+	}
+	if (io_read_file_at(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, key);
+	return line ? strtoull(line + strlen(key), NULL, 10) : 0;
+}
+
+struct version { /* of cgroups: where, and what the files are called */
+	const char *root, *limit, *usage, *cache;
+};
+
+/* The least that any group from DIRECTORY up to the root can take. */
+static uint64_t headroom_of(char *directory, const struct version *v)
+{
+	uint64_t least = LIMITS_NO_BOUND;
+	const size_t root = strlen(v->root);
+
+	while (strlen(directory) > root) {
+		uint64_t limit = read_bytes(directory, v->limit),
+			 used = read_bytes(directory, v->usage), left;
+
+		/* Version 1 says "no limit" as a number of pages near 2^63. */
+		if (limit < (1ULL << 62) && used != LIMITS_NO_BOUND) {
+			left = limit > used ? limit - used : 0;
+			left += read_cache(directory, v->cache);
+			least = left < least ? left : least;
+		}
+		*strrchr(directory, '/') = '\0';
+	}
+	return least;
+}
+
+static uint64_t headroom_in(const char *text, const char *mark, const struct version *v)
+{
+	_cleanup_free_ char *directory = NULL;
+	const char *line = strstr(text, mark), *path;
+
+	if (!line || access(v->root, F_OK) < 0)
+		return LIMITS_NO_BOUND;
+	path = line + strlen(mark);
+	/* The text begins with a line feed that was put there, so that each mark can ask for one.
+	 */
+	if (asprintf(&directory, "%s%.*s", v->root, (int)strcspn(path, "\n"), path) < 0) {
+		directory = NULL;
+		return LIMITS_NO_BOUND;
+	}
+	if (strstr(directory, "/../"))
+		return LIMITS_NO_BOUND; /* outside of our own cgroup namespace */
+	return headroom_of(directory, v);
+}
+
+uint64_t limits_read_headroom(int procfd)
+{
+	static const struct version unified = {"/sys/fs/cgroup", "memory.max", "memory.current",
+					    "inactive_file "},
+				    first = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+					    "memory.usage_in_bytes", "total_inactive_file "};
+	_cleanup_free_ char *groups = NULL, *text = NULL;
+	uint64_t a, b;
+
+	if (io_read_file_at(procfd, "cgroup", 65536, &groups, NULL) < 0)
+		return LIMITS_NO_BOUND;
+	if (asprintf(&text, "\n%s", groups) < 0) {
+		text = NULL;
+		return LIMITS_NO_BOUND;
+	}
+	a = headroom_in(text, "\n0::", &unified);
+	b = headroom_in(text, ":memory:", &first);
+	return a < b ? a : b;
+}
+
+uint64_t limits_fork_pause(const struct limits_size *s)
+{
+	uint64_t huge = s->huge < s->anonymous ? s->huge : s->anonymous;
+
+	return BASE_NS + (s->anonymous - huge) / PAGE * PAGE_NS + huge / HUGE_PAGE * HUGE_NS +
+	       s->threads * THREAD_NS;
+}
+
+uint64_t limits_stop_pause(const struct limits_size *s, bool compressed)
+{
+	uint64_t speed = compressed ? ZSTD_SPEED : PLAIN_SPEED;
+
+	return BASE_NS + s->threads * THREAD_NS +
+	       (uint64_t)((double)s->resident / (double)speed * (double)NSEC_PER_SEC);
+}
+
+const char *limits_host_obstacle(const struct limits_host *h)
+{
+	if (h->pressure > 10)
+		return "the host is short of memory (pressure above 10 %)";
+	if (h->memory && h->available < h->memory / 10)
+		return "the host has less than 10 % of its memory free";
+	return NULL;
+}
+
+const char *limits_clone_obstacle(const struct limits_size *s, uint64_t headroom)
+{
+	return headroom < s->resident / 5 ? "its memory cgroup has less than 20 % of its size left"
+					  : NULL;
+}
+
+const char *limits_drop_reason(
+	const struct limits_host *h, const struct limits_size *s, uint64_t headroom)
+{
+	if (h->memory && h->available < h->memory / 20)
+		return "the host had less than 5 % of its memory free";
+	if (headroom < s->resident / 20)
+		return "the memory cgroup of the process had less than 5 % of its size left";
+	return NULL;
+}
+
+int limits_take_slot(int runtimefd, int *fd)
+{
+	_cleanup_close_ int slot =
+		openat(runtimefd, "live-slot", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (slot < 0)
+		return -errno;
+	if (flock(slot, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	*fd = TAKE_FD(slot);
+	return 0;
+}

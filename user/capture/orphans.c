@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "capture/orphans.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "capture/clone.h"
+#include "capture/inject_site.h"
+#include "capture/runtime.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+
+#define DIRECTORY "clones"
+
+static void name_record(const struct process *p, char out[RUNTIME_NAME_MAX])
+{
+	snprintf(out, RUNTIME_NAME_MAX, "%d-%" PRIu64, p->pid, p->start_ticks);
+}
+
+int orphans_note(int runtimefd, const struct process *p)
+{
+	_cleanup_close_ int dir = -1;
+	uint64_t hertz = (uint64_t)sysconf(_SC_CLK_TCK);
+	char name[RUNTIME_NAME_MAX], text[32];
+	int r = runtime_open_below(runtimefd, DIRECTORY, 1, &dir);
+
+	if (r < 0)
+		return r;
+	name_record(p, name);
+	snprintf(text, sizeof(text), "%llu\n",
+		(unsigned long long)(clock_now_ns(CLOCK_BOOTTIME) / (NSEC_PER_SEC / hertz)));
+	return runtime_write(dir, name, text, strlen(text));
+}
+
+void orphans_forget(int runtimefd, const struct process *p)
+{
+	_cleanup_close_ int dir = -1;
+	char name[RUNTIME_NAME_MAX];
+
+	if (runtime_open_below(runtimefd, DIRECTORY, 0, &dir) < 0)
+		return;
+	name_record(p, name);
+	unlinkat(dir, name, 0);
+}
+
+int orphans_parse_stat(const char *line, struct orphan_stat *out)
+{
+	const char *at = strrchr(line, ')');
+	int field = 3;
+
+	*out = (struct orphan_stat){0};
+	if (!at || at[1] != ' ')
+		return -EINVAL;
+	for (at += 2; at; field++) {
+		switch (field) { /* Documentation/filesystems/proc.rst */
+		case 3:
+			out->state = *at;
+			break;
+		case 4:
+			out->ppid = (pid_t)strtol(at, NULL, 10);
+			break;
+		case 22:
+			out->start_ticks = strtoull(at, NULL, 10);
+			break;
+		case 38:
+			out->exit_signal = (int)strtol(at, NULL, 10);
+			break;
+		case 52:
+			out->exit_code = (int)strtol(at, NULL, 10);
+			return 0;
+		}
+		at = strchr(at, ' ');
+		at = at ? at + 1 : NULL;
+	}
+	return -EINVAL;
+}
+
+int orphans_is_ours(const struct orphan_stat *s, pid_t parent, uint64_t since)
+{
+	/* Killed with its tracer, or it found nobody and left by its own frame. */
+	return s->state == 'Z' && s->ppid == parent && s->exit_signal == 0 &&
+	       s->start_ticks >= since &&
+	       (s->exit_code == SIGKILL || s->exit_code == INJECT_EXIT_CODE << 8);
+}
+
+/* Its id in the PID namespace of its parent, which is its own: the last one of NSpid. */
+static pid_t namespace_pid(int procfd)
+{
+	_cleanup_identity_ struct identity id = {0};
+
+	return identity_read(procfd, &id) == 0 ? id.ns_pid : 0;
+}
+
+/* False: it is one of ours, and is still there. */
+static bool reap_child(const struct process *parent, const char *name, uint64_t since)
+{
+	_cleanup_close_ int procfd = -1;
+	_cleanup_free_ char *line = NULL;
+	struct orphan_stat stat;
+	uint64_t pause;
+	char path[300];
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "/proc/%s", name);
+	procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (procfd < 0 || io_read_file_at(procfd, "stat", 4096, &line, NULL) < 0 ||
+		orphans_parse_stat(line, &stat) < 0 || !orphans_is_ours(&stat, parent->pid, since))
+		return true;
+	pid = namespace_pid(procfd);
+	if (pid <= 0)
+		pid = (pid_t)strtol(name, NULL, 10);
+	return clone_reap(parent, pid, &pause) == 0;
+}
+
+/* The record of one process: its dead clones are reaped, and it goes. */
+static void settle(int dir, const char *name)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	_cleanup_closedir_ DIR *proc = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct dirent *entry;
+	uint64_t start, since;
+	bool done = true;
+	int pid;
+
+	if (sscanf(name, "%d-%" SCNu64, &pid, &start) == 2 &&
+		io_read_file_at(dir, name, 64, &text, NULL) == 0 && process_open(pid, &p) == 0 &&
+		p.start_ticks == start) {
+		since = strtoull(text, NULL, 10);
+		proc = opendir("/proc");
+		while (proc && (entry = readdir(proc)) != NULL)
+			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
+				done = reap_child(&p, entry->d_name, since) && done;
+	}
+	if (done)
+		unlinkat(dir, name, 0);
+}
+
+static void settle_all(int dir)
+{
+	_cleanup_closedir_ DIR *records = fdopendir(dup(dir));
+	struct dirent *entry;
+
+	while (records && (entry = readdir(records)) != NULL)
+		if (entry->d_name[0] != '.')
+			settle(dir, entry->d_name);
+}
+
+void orphans_reap(int runtimefd)
+{
+	_cleanup_close_ int dir = -1;
+	pid_t child;
+	int status;
+
+	if (runtime_open_below(runtimefd, DIRECTORY, 0, &dir) < 0)
+		return;
+	child = fork();
+	if (child == 0) {
+		settle_all(dir);
+		_exit(0);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+}
