@@ -23,7 +23,8 @@
 	100000000ULL /* a failed handler frame follows its fault within microseconds */
 
 struct sender_key {
-	__u32 tgid;
+	__u64 start_ns; /* of the target's leader: ids are used again */
+	__u32 tgid;	/* the target's */
 	__u32 signal;
 };
 
@@ -104,15 +105,18 @@ static __always_inline void fill_fault(
 	earlier = bpf_map_lookup_elem(&faults, &tid);
 	if (!earlier || s->header.time_ns - earlier->time_ns > EARLIER_FAULT_NS)
 		return;
+	/* A fault of another kind since then, such as a general protection fault, is one of its
+	 * own. */
+	if (s->trap != earlier->trap || s->error_code != earlier->error_code)
+		return;
 	s->fault_address = earlier->address;
-	s->trap = earlier->trap;
-	s->error_code = earlier->error_code;
 	s->flags |= CT_EARLIER_FAULT;
 }
 
 static __always_inline void fill_sender(struct ct_signal *s, struct kernel_siginfo *info)
 {
-	struct sender_key key = {.tgid = s->process.tgid, .signal = s->signal};
+	struct sender_key key = {
+		.start_ns = s->process.start_ns, .tgid = s->process.tgid, .signal = s->signal};
 	struct ct_sender *sender = bpf_map_lookup_elem(&senders, &key);
 
 	__builtin_memset(&s->sender, 0, sizeof(s->sender));
@@ -164,6 +168,9 @@ static __always_inline bool is_dumpable(struct task_struct *task)
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	unsigned long flags = 1;
 
+	/* Up to 6.15 the exit is shown when the memory is gone: nothing is known then. */
+	if (!mm)
+		return true;
 	if (bpf_core_field_exists(struct mm_struct___word, flags))
 		flags = BPF_CORE_READ((struct mm_struct___word *)mm, flags);
 	else if (bpf_core_field_exists(struct mm_struct___bitmap, flags))
@@ -175,6 +182,7 @@ static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct t
 	int sig, struct kernel_siginfo *info, __u32 flags)
 {
 	__u32 tgid = BPF_CORE_READ(task, tgid); /* a key must be on the stack before 5.17 */
+	__u64 *oom_ns = bpf_map_lookup_elem(&oom_victims, &tgid);
 	struct rlimit limit = {};
 
 	fill_process(&s->process, task);
@@ -183,7 +191,7 @@ static __always_inline void fill_signal(struct ct_signal *s, void *ctx, struct t
 	s->flags = flags;
 	s->fault_address = s->trap = s->error_code = 0;
 	s->padding = 0;
-	if (bpf_map_lookup_elem(&oom_victims, &tgid))
+	if (oom_ns && *oom_ns >= s->process.start_ns) /* else it was an earlier process' id */
 		s->flags |= CT_OOM;
 	if (!is_dumpable(task))
 		s->flags |= CT_NOT_DUMPABLE;

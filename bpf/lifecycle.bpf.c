@@ -94,9 +94,11 @@ int BPF_PROG(process_exit, struct task_struct *task)
 
 	if (BPF_CORE_READ(signal, live.counter) != 0 || is_kernel_thread(task) || !is_watched(task))
 		return 0;
+	/* Since 6.0 the last thread's exit sets the group's code; before, wait(2) tells the
+	 * leader's. */
 	code = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
 		       ? BPF_CORE_READ(signal, group_exit_code)
-		       : BPF_CORE_READ(task, exit_code);
+		       : BPF_CORE_READ(task, group_leader, exit_code);
 	sig = code & 0x7f;
 	if (sig && claim(task, CLAIM_DEATH))
 		emit_death(ctx, task, sig, NULL, 0);

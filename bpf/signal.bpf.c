@@ -14,7 +14,15 @@
 
 #define SIG_IGN		  1
 #define SIGNAL_UNKILLABLE 0x40 /* include/linux/sched/signal.h: the init of a PID namespace */
-#define SEND_SIG_PRIV	  1    /* pseudo siginfo pointers: 0 from user space, 1 from the kernel */
+#define SEND_SIG_NOINFO	  0    /* pseudo siginfo pointers: 0 from user space, 1 from the kernel */
+#define SEND_SIG_PRIV	  1
+
+#define SI_USER	 0 /* include/uapi/asm-generic/siginfo.h: what processes send */
+#define SI_QUEUE -1
+#define SI_TKILL -6
+
+#define SIGNAL_DELIVERED 0 /* include/trace/events/signal.h: what came of a signal */
+#define SIGNAL_LOSE_INFO 4 /* delivered, though there was no memory for its siginfo */
 
 struct first_chance_rate {
 	__u64 window_start_ns;
@@ -59,7 +67,8 @@ static __always_inline void first_chance(
 	struct fault fault = {.time_ns = bpf_ktime_get_boot_ns()};
 	struct ct_signal *event;
 
-	if (is_fault_signal(sig) && BPF_CORE_READ(info, si_code) > 0) {
+	if (is_fault_signal(sig) && BPF_CORE_READ(info, si_code) > 0 &&
+		BPF_CORE_READ(info, si_code) != SI_KERNEL) {
 		fault.address = (__u64)BPF_CORE_READ(info, _sifields._sigfault._addr);
 		read_trap(task, &fault.trap, &fault.error_code);
 		bpf_map_update_elem(&faults, &tid, &fault, BPF_ANY);
@@ -116,24 +125,40 @@ int BPF_PROG(signal_deliver, int sig, struct kernel_siginfo *info, struct k_siga
 	return 0;
 }
 
+/* Whether the current process sent it. Of a fault, a timer, or I/O that is ready, whoever happens
+ * to run knows nothing. */
+static __always_inline bool is_sent(struct kernel_siginfo *info)
+{
+	int code;
+
+	if ((unsigned long)info <= SEND_SIG_PRIV)
+		return (unsigned long)info == SEND_SIG_NOINFO;
+	code = BPF_CORE_READ(info, si_code);
+	return code == SI_USER || code == SI_QUEUE || code == SI_TKILL;
+}
+
 SEC("?tp_btf/signal_generate")
-int BPF_PROG(signal_generate, int sig, struct kernel_siginfo *info, struct task_struct *target)
+int BPF_PROG(signal_generate, int sig, struct kernel_siginfo *info, struct task_struct *target,
+	int group, int result)
 {
 	struct sender_key key = {.signal = sig};
 	struct ct_sender sender = {.valid = 1};
 	struct task_struct *task;
 	__u64 id;
 
-	if (sig < 1 || sig > 64 || (HARMLESS_SIGNALS & BIT_OF(sig)) ||
-		(unsigned long)info == SEND_SIG_PRIV)
+	if (sig < 1 || sig > 64 || (HARMLESS_SIGNALS & BIT_OF(sig)) || !is_watched(target))
 		return 0;
-	if ((unsigned long)info && BPF_CORE_READ(info, si_code) > 0)
-		return 0; /* raised by the kernel: whoever runs now has nothing to do with it */
-	if (!is_watched(target))
+	/* Of several that send the same signal, the first one's is taken. */
+	if (result != SIGNAL_DELIVERED && result != SIGNAL_LOSE_INFO)
 		return 0;
+	key.tgid = BPF_CORE_READ(target, tgid);
+	key.start_ns = BPF_CORE_READ(target, group_leader, start_boottime);
+	if (!is_sent(info)) {
+		bpf_map_delete_elem(&senders, &key); /* of one that a handler took */
+		return 0;
+	}
 	task = current_task();
 	id = bpf_get_current_pid_tgid();
-	key.tgid = BPF_CORE_READ(target, tgid);
 	sender.tgid = id >> 32;
 	sender.tid = (__u32)id;
 	sender.uid = BPF_CORE_READ(task, cred, euid.val);

@@ -2,11 +2,13 @@
 """One right record of each death, none of a process that lives."""
 
 import calendar
+import contextlib
 import os
+import pathlib
 import signal
 import time
 
-from harness import IN_VM, dig, find_key, target_path, timeout, until
+from harness import IN_VM, dig, find_key, skip, target_path, timeout, until
 
 
 def watched(t, *argv, args=(), wait=False):
@@ -68,6 +70,45 @@ def test_overflow_with_handler_carries_the_address(t):
     address = dig(trip, "trigger.signal.address")
     assert address and int(address, 16) > 0x1000, trip["trigger"]
     assert after["event"] == "capture", after
+
+
+def test_protection_fault_after_a_handled_fault_is_no_overflow(t):
+    trip, _ = one_trip(t, "SIGSEGV", "gp-after-fault", code="SI_KERNEL")
+    found = dig(trip, "trigger.signal")
+    assert "address" not in found and "stack_overflow" not in found and found["trap"] == 13, found
+
+
+def test_timer_blames_nobody(t):
+    """Neither who ran when the timer expired, nor who sent the same signal before."""
+    trip, _ = one_trip(t, "SIGALRM", "alarm", args=["--signal", "ALRM"])
+    assert "sender" not in dig(trip, "trigger.signal"), trip["trigger"]
+
+
+def memory_limit(t, size):
+    """A control group with that much memory, as a function that makes a new process a member."""
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = pathlib.Path(root, f"coretrap-test-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            group.mkdir()
+            t.cleanup_with(group.rmdir)
+            (group / limit).write_text(str(size))
+            return lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
+    skip("no memory control group")
+
+
+def test_oom_kill(t):
+    """The OOM killer's SIGKILL has no sender, and says whose it is."""
+    join = memory_limit(t, 32 << 20)
+    python = os.path.realpath("/usr/bin/python3")
+    watch = t.watch("--cmdline", "*eats_memory*", "--signal", "KILL", "-n", 5)
+    pid, status, _ = t.run_target(python, "-c", "eats_memory = bytearray(1 << 30)", preexec_fn=join)
+    assert status == -9, status
+    trip = watch.wait("trip", 5, pid=pid)
+    time.sleep(0.3)
+    watch.stop()
+    assert len(watch.of("trip")) == 1
+    found = dig(trip, "trigger.signal")
+    assert found["name"] == "SIGKILL" and found.get("oom") is True and "sender" not in found, found
 
 
 def no_memory(t, name, *argv):

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "target.h"
 
@@ -77,6 +78,31 @@ static int handles(int n)
 			reads_null();
 	dprintf(STDOUT_FILENO, "handled %d\n", n);
 	return 0;
+}
+
+/* A general protection fault right after a page fault that a handler took: no stack overflow. */
+static void protection_fault_after_fault(void)
+{
+	handles(1);
+	signal(SIGSEGV, SIG_DFL);
+	*(volatile int *)0x8000000000000000UL;
+}
+
+/* A signal that nobody sent, though a handler took one before that somebody did send. */
+static void alarm_after_kill(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	struct itimerspec soon = {.it_value.tv_nsec = 50000000};
+	timer_t timer;
+
+	signal(SIGALRM, jump_back);
+	if (sigsetjmp(back, 1) == 0)
+		kill(getpid(), SIGALRM);
+	signal(SIGALRM, SIG_DFL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &soon, NULL))
+		err(1, "timer");
+	for (;;)
+		pause();
 }
 
 static void handler(int sig)
@@ -228,6 +254,10 @@ static int die(const char *way, const char *arg)
 		overflows_handled();
 	else if (strcmp(way, "handled") == 0)
 		return handles(atoi(arg));
+	else if (strcmp(way, "gp-after-fault") == 0)
+		protection_fault_after_fault();
+	else if (strcmp(way, "alarm") == 0)
+		alarm_after_kill();
 	else if (strcmp(way, "term") == 0)
 		raise(SIGTERM);
 	else if (strcmp(way, "pipe") == 0)
