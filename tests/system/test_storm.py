@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Many crashes: each is captured, skipped with a reason or counted as lost, and nothing is left behind."""
 
+import fcntl
+import os
 import subprocess
+import time
 
-from harness import IN_VM, check_store, dig, target_path, timeout, until
+from harness import CORETRAP, IN_VM, PATIENCE, check_store, dig, target_path, timeout, until
 
 
 def accounted(watch):
@@ -54,3 +57,24 @@ def test_storm_that_nobody_asked_for_is_passed_on(t):
     t.go(process)
     watch.wait("capture", 10, pid=process.pid)
     assert watch.wait_exit() == 0
+
+
+def test_reader_that_does_not_read(t):
+    """Nobody takes the events: the dying are not held for it, captures are made, and the watch ends when told."""
+    reader, writer = os.pipe()
+    t.cleanup_with(os.close, reader)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    executable = target_path("die")
+    argv = [CORETRAP, "watch", "--exe", executable, "-n", 0, "--kind", "mini", "--json", "-o", t.store]
+    watch = t.spawn(argv, stdout=writer)
+    os.close(writer)
+    until(lambda: "coretrap" in open("/proc/sys/kernel/core_pattern").read(), 10, "an armed watch")
+    time.sleep(0.5 * PATIENCE)
+    start = time.monotonic()
+    for _ in range(6):
+        t.run_target("die", "segv")
+    took = time.monotonic() - start
+    assert took < 4 * PATIENCE, f"six crashes took {took:.1f} s"
+    until(lambda: len(t.captures()) == 6, 10, "six captures")
+    watch.terminate()
+    watch.wait(10 * PATIENCE)

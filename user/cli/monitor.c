@@ -46,6 +46,7 @@ struct monitor {
 	struct targets targets;
 	struct deaths *deaths;
 	struct launch launch;
+	struct feed feed;
 	int epollfd, signalfd;
 	uint64_t end_ns, next_check_ns; /* CLOCK_MONOTONIC; 0: none */
 	int interrupts;
@@ -53,7 +54,7 @@ struct monitor {
 
 static void say(const struct monitor *m, json_t *event)
 {
-	int r = event ? feed_write(&m->options->feed, event) : -ENOMEM;
+	int r = event ? feed_write(&m->feed, event) : -ENOMEM;
 
 	if (r < 0)
 		log_error("event=feed errno=%d", -r);
@@ -121,7 +122,7 @@ static int open_loop(struct monitor *m)
 	struct deaths_context context = {
 		.rule = m->rule,
 		.state = &m->state,
-		.feed = &m->options->feed,
+		.feed = &m->feed,
 		.broker = m->broker,
 		.output = &m->output,
 	};
@@ -178,7 +179,9 @@ static int arm(struct monitor *m)
 		log_error("event=arm error=\"must be run as root\"");
 		return -EPERM;
 	}
-	r = open_command(m);
+	/* Before there is anything that this process could inherit. */
+	r = relay_open(fileno(m->feed.out), &m->feed.relay);
+	r = r < 0 ? fail("feed", r) : open_command(m);
 	r = r < 0 ? r : open_probe(m);
 	r = r < 0 ? r : open_capture(m);
 	r = r < 0 ? r : open_loop(m);
@@ -206,6 +209,7 @@ static void disarm(struct monitor *m)
 	who_free(&m->command_who);
 	cleanup_close(&m->epollfd);
 	cleanup_close(&m->signalfd);
+	relay_close(m->feed.relay);
 }
 
 /* ---- events ---- */
@@ -363,20 +367,30 @@ static void read_broker(struct monitor *m)
 
 /* ---- the loop ---- */
 
+static void say_loss(const struct monitor *m, const char *reason, uint64_t count)
+{
+	json_t *event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
+
+	if (event) {
+		json_put_text(event, "reason", reason);
+		json_put_int(event, "count", (int64_t)count);
+	}
+	say(m, event);
+}
+
 static void check_losses(struct monitor *m)
 {
 	struct probe_loss losses[PROBE_LOSSES_MAX];
 	int n = probe_losses(m->probe, losses);
+	uint64_t unread;
 
-	for (int i = 0; i < n; i++) {
-		json_t *event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
-
-		if (event) {
-			json_put_text(event, "reason", losses[i].reason);
-			json_put_int(event, "count", (int64_t)losses[i].count);
-		}
-		say(m, event);
-	}
+	for (int i = 0; i < n; i++)
+		say_loss(m, losses[i].reason, losses[i].count);
+	unread = relay_lost(m->feed.relay);
+	if (unread)
+		say_loss(m, "feed-full", unread);
+	if (relay_lost(m->feed.relay) == unread) /* there was room for it */
+		relay_told(m->feed.relay);
 }
 
 static void check_pattern(struct monitor *m)
@@ -470,6 +484,7 @@ static int status(const struct monitor *m)
 int monitor_run(const struct monitor_options *options)
 {
 	struct monitor m = {.options = options,
+		.feed = options->feed,
 		.epollfd = -1,
 		.signalfd = -1,
 		.output = DESTINATION_NONE,

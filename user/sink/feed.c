@@ -172,23 +172,22 @@ static void print_other(FILE *out, const char *kind, const json_t *event)
 	fputc('\n', out);
 }
 
+/* ASCII alone: the characters that steer a terminal are not all below a blank. */
 static int write_json(FILE *out, const json_t *event)
 {
-	if (json_dumpf(event, out, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0)
+	if (json_dumpf(event, out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII) < 0)
 		return errno ? -errno : -ENOMEM;
 	fputc('\n', out);
 	return 0;
 }
 
-int feed_write(const struct feed *f, const json_t *event)
+static int write_event(const struct feed *f, const json_t *event)
 {
 	const char *kind = json_get_text(event, "event", "?");
-	int r = 0;
 
-	errno = 0;
-	if (f->json) {
-		r = write_json(f->out, event);
-	} else if (strcmp(kind, "capture") == 0) {
+	if (f->json)
+		return write_json(f->out, event);
+	if (strcmp(kind, "capture") == 0) {
 		print_clock(f->out, event);
 		print_capture(f, event);
 	} else if (!f->quiet || strcmp(kind, "skip") == 0 || strcmp(kind, "loss") == 0) {
@@ -200,7 +199,26 @@ int feed_write(const struct feed *f, const json_t *event)
 		else
 			print_other(f->out, kind, event);
 	}
-	if (r == 0 && fflush(f->out) != 0)
-		r = -errno;
-	return r;
+	return 0;
+}
+
+int feed_write(const struct feed *f, const json_t *event)
+{
+	_cleanup_free_ char *text = NULL;
+	struct feed into = *f;
+	size_t size = 0;
+	int r;
+
+	errno = 0;
+	if (!f->relay) {
+		r = write_event(f, event);
+		return r == 0 && fflush(f->out) != 0 ? -errno : r;
+	}
+	into.out = open_memstream(&text, &size);
+	if (!into.out)
+		return -errno;
+	r = write_event(&into, event);
+	if (fclose(into.out) != 0)
+		return -ENOMEM;
+	return r == 0 && size ? relay_send(f->relay, text, size) : r;
 }
