@@ -3,6 +3,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <search.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,13 +13,65 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "target/stat.h"
+
+static int compare_pids(const void *a, const void *b)
+{
+	pid_t left = ((const struct target *)a)->pid, right = ((const struct target *)b)->pid;
+
+	return (left > right) - (left < right);
+}
+
+static struct target *find_pid(const struct targets *t, pid_t pid)
+{
+	const struct target key = {.pid = pid};
+	struct target **found = tfind(&key, &t->by_pid, compare_pids);
+
+	return found ? *found : NULL;
+}
 
 const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t start_ticks)
 {
-	for (const struct target *target = t->head; target; target = target->next)
-		if (target->pid == pid && target->start_ticks == start_ticks)
-			return target;
-	return NULL;
+	const struct target *target = find_pid(t, pid);
+
+	return target && target->start_ticks == start_ticks ? target : NULL;
+}
+
+static void remove_target(struct targets *t, struct target *target)
+{
+	tdelete(target, &t->by_pid, compare_pids);
+	*target->at = target->next;
+	if (target->next)
+		target->next->at = target->at;
+	identity_free(&target->identity);
+	free(target);
+	t->n--;
+}
+
+void targets_remove(struct targets *t, pid_t pid, uint64_t start_ticks)
+{
+	struct target *target = find_pid(t, pid);
+
+	if (target && target->start_ticks == start_ticks)
+		remove_target(t, target);
+}
+
+/* Takes the place of an earlier one of that id, whose end was not seen. */
+static int insert_target(struct targets *t, struct target *target)
+{
+	struct target *earlier = find_pid(t, target->pid);
+
+	if (earlier)
+		remove_target(t, earlier);
+	if (!tsearch(target, &t->by_pid, compare_pids))
+		return -ENOMEM;
+	target->next = t->head;
+	target->at = &t->head;
+	if (t->head)
+		t->head->at = &target->next;
+	t->head = target;
+	t->n++;
+	return 0;
 }
 
 int targets_add(struct targets *t, struct identity *id, const struct target **out)
@@ -36,35 +91,22 @@ int targets_add(struct targets *t, struct identity *id, const struct target **ou
 	}
 	target->pid = id->pid;
 	target->start_ticks = id->start_ticks;
+	r = insert_target(t, target);
+	if (r < 0) {
+		free(target);
+		return r;
+	}
 	target->identity = *id;
 	*id = (struct identity){};
-	target->next = t->head;
-	t->head = target;
-	t->n++;
 	if (out)
 		*out = target;
 	return 0;
 }
 
-void targets_remove(struct targets *t, pid_t pid, uint64_t start_ticks)
-{
-	for (struct target **at = &t->head; *at; at = &(*at)->next) {
-		struct target *target = *at;
-
-		if (target->pid != pid || target->start_ticks != start_ticks)
-			continue;
-		*at = target->next;
-		identity_free(&target->identity);
-		free(target);
-		t->n--;
-		return;
-	}
-}
-
 void targets_free(struct targets *t)
 {
 	while (t->head)
-		targets_remove(t, t->head->pid, t->head->start_ticks);
+		remove_target(t, t->head);
 }
 
 static int read_identity(pid_t pid, struct identity *out)
@@ -89,12 +131,7 @@ static int add_descendants(struct targets *t, struct identity *all, size_t n)
 	while (grew) {
 		grew = false;
 		for (size_t i = 0; i < n; i++) {
-			bool child = false;
-
-			for (const struct target *target = t->head; target && all[i].pid;
-				target = target->next)
-				child |= target->pid == all[i].ppid;
-			if (!child)
+			if (!all[i].pid || !find_pid(t, all[i].ppid))
 				continue;
 			if (targets_add(t, &all[i], NULL) < 0)
 				return -ENOMEM;
@@ -201,16 +238,13 @@ static int complete_from_event(const struct event *e, struct identity *id)
  * its parent had its mark, and that is gone, is known by nothing else. */
 static const struct target *find_known(const struct targets *t, const struct event *e)
 {
-	const struct target *known = targets_get(t, e->process.pid, e->process.start_ticks);
+	const struct target *known = targets_get(t, e->process.pid, e->process.start_ticks),
+			    *parent = find_pid(t, e->process.ppid);
+	const char *path = parent ? parent->identity.executable : NULL,
+		   *slash = path ? strrchr(path, '/') : NULL;
 
-	for (const struct target *parent = t->head; !known && parent; parent = parent->next) {
-		const char *path = parent->identity.executable,
-			   *slash = path ? strrchr(path, '/') : NULL;
-
-		if (parent->pid == e->process.ppid && slash &&
-			strcmp(slash + 1, e->process.exe) == 0)
-			return parent;
-	}
+	if (!known && slash && strcmp(slash + 1, e->process.exe) == 0)
+		return parent;
 	return known;
 }
 
@@ -236,6 +270,23 @@ int targets_identify(const struct targets *t, const struct event *e, struct iden
 	return 0;
 }
 
+/* Unless it has taken another name since it was judged: the kernel side then saw no mark to take
+ * away. */
+static void ignore(struct targets *t, const struct event_process *p, const struct identity *id)
+{
+	_cleanup_close_ int procfd = -1;
+	struct stat_line now;
+	char path[32];
+
+	if (probe_mark(t->probe, p->pid, p->start_ticks, p->exec_id, PROBE_IGNORE) < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d", p->pid);
+	procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (procfd >= 0 && stat_read(procfd, &now) == 0 &&
+		strncmp(now.comm, id->comm, sizeof(now.comm)) != 0)
+		probe_unmark(t->probe, p->pid);
+}
+
 bool targets_judge(struct targets *t, const struct event *e, const struct identity *id)
 {
 	const struct event_process *p = &e->process;
@@ -246,13 +297,12 @@ bool targets_judge(struct targets *t, const struct event *e, const struct identi
 		return true;
 	if (who_matches(t->who, id))
 		return true;
-	for (const struct target *target = t->head; t->who->tree && target; target = target->next)
-		if (target->pid == id->ppid)
-			return true;
+	if (t->who->tree && find_pid(t, id->ppid))
+		return true;
 	/* Of a process that could not be read in full (it is ending) the next event may say more.
 	 */
 	if (!who_is_changeable(t->who) && !t->who->tree && id->executable &&
 		id->executable[0] == '/')
-		probe_mark(t->probe, p->pid, p->start_ticks, p->exec_id, PROBE_IGNORE);
+		ignore(t, p, id);
 	return false;
 }

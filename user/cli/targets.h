@@ -12,7 +12,7 @@
 #include "target/process.h"
 
 struct target {
-	struct target *next;
+	struct target *next, **at; /* AT is what points to it */
 	pid_t pid;
 	uint64_t start_ticks;
 	struct identity identity; /* as it was when it became a target */
@@ -22,6 +22,7 @@ struct targets {
 	const struct who *who;
 	struct probe *probe;
 	struct target *head;
+	void *by_pid; /* the same, for tsearch(3): thousands may be watched */
 	size_t n;
 };
 

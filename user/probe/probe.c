@@ -6,6 +6,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,9 +266,20 @@ int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_i
 		.tree_root = verdict == PROBE_WATCH_TREE ? (__u32)pid : 0,
 	};
 	__u32 key = (__u32)pid;
-
-	return bpf_map__update_elem(
+	int r = bpf_map__update_elem(
 		p->skeleton->maps.marks, &key, sizeof(key), &mark, sizeof(mark), BPF_ANY);
+
+	/* The kernel side frees the mark with the process. If that is over, nobody would. */
+	if (r == 0 && kill(pid, 0) < 0 && errno == ESRCH)
+		probe_unmark(p, pid);
+	return r;
+}
+
+void probe_unmark(struct probe *p, pid_t pid)
+{
+	__u32 key = (__u32)pid;
+
+	bpf_map__delete_elem(p->skeleton->maps.marks, &key, sizeof(key), 0);
 }
 
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])

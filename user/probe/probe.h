@@ -38,6 +38,8 @@ enum probe_verdict {
 int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_id,
 	enum probe_verdict verdict);
 
+void probe_unmark(struct probe *p, pid_t pid);
+
 /* Records lost since the last call, by reason; the name is static text. Returns the number of
  * reasons filled. */
 struct probe_loss {
