@@ -24,8 +24,8 @@ enum ct_kind {
 struct ct_header {
 	__u32 kind;	/* enum ct_kind */
 	__u32 size;	/* of the whole record */
-	__u64 sequence; /* counts this CPU's records, also those that found no room: a gap is a loss
-			 */
+	__u64 sequence; /* counts this CPU's records for this ring, also those that found no room: a
+			   gap is a loss */
 	__u64 time_ns;	/* CLOCK_BOOTTIME */
 	__u32 cpu;
 	__u32 padding;
@@ -127,7 +127,7 @@ struct ct_mark {
 
 /* Map "counters", per CPU: why a record was not delivered. */
 enum ct_loss {
-	CT_LOSS_DEATH_RING_FULL,
+	CT_LOSS_DEATH_RING_FULL, /* these two also number the rings' sequences */
 	CT_LOSS_EVENT_RING_FULL,
 	CT_LOSS_RATE_LIMITED,	  /* first-chance signals of one process, too many in a second */
 	CT_LOSS_DEATH_TABLE_FULL, /* too many dying or unreaped processes: a second record is

@@ -64,7 +64,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2); /* by ring: enum ct_loss says which */
 	__type(key, __u32);
 	__type(value, __u64);
 } sequences __weak SEC(".maps");
@@ -84,19 +84,18 @@ static __always_inline void count_loss(enum ct_loss reason)
 /* Room for one record, its header set; counts the loss if there is none. */
 static __always_inline void *reserve(void *ring, __u32 kind, __u32 size, enum ct_loss reason)
 {
-	__u32 zero = 0;
-	__u64 *sequence = bpf_map_lookup_elem(&sequences, &zero);
+	__u32 which = reason;
+	__u64 *sequence = bpf_map_lookup_elem(&sequences, &which);
+	__u64 number = sequence ? ++*sequence : 0;
 	struct ct_header *h = bpf_ringbuf_reserve(ring, size, 0);
 
-	if (sequence)
-		(*sequence)++;
 	if (!h) {
 		count_loss(reason);
 		return NULL;
 	}
 	h->kind = kind;
 	h->size = size;
-	h->sequence = sequence ? *sequence : 0;
+	h->sequence = number;
 	h->time_ns = bpf_ktime_get_boot_ns();
 	h->cpu = bpf_get_smp_processor_id();
 	h->padding = 0;

@@ -29,7 +29,9 @@ enum {
 struct ring {
 	struct probe *probe;
 	struct ring_buffer *buffer;
-	struct event *head; /* taken out, not handed out yet */
+	struct event *head;  /* taken out, not handed out yet */
+	uint64_t *sequences; /* the highest of each CPU */
+	uint64_t missing;    /* records that the sequences say were lost */
 };
 
 struct probe {
@@ -39,6 +41,8 @@ struct probe {
 	struct ring ring[RINGS];
 	int epollfd;
 	uint64_t undecodable;
+	int cpus;
+	uint64_t uncounted;		    /* missing, though no counter says why; told so far */
 	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
 };
 
@@ -131,12 +135,25 @@ static int attach_programs(struct probe *p)
 	return 0;
 }
 
+static void check_sequence(struct ring *ring, const struct ct_header *h, size_t size)
+{
+	if (size < sizeof(*h) || h->cpu >= (uint32_t)ring->probe->cpus)
+		return;
+	if (h->sequence <= ring->sequences[h->cpu]) {
+		ring->missing -= ring->missing > 0; /* only out of order */
+		return;
+	}
+	ring->missing += h->sequence - ring->sequences[h->cpu] - 1;
+	ring->sequences[h->cpu] = h->sequence;
+}
+
 /* Keeps one event and stops the consume, so that probe_next() hands out one at a time. */
 static int take_record(void *arg, void *record, size_t size)
 {
 	struct ring *ring = arg;
 	int64_t offset = (int64_t)(clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME));
 
+	check_sequence(ring, record, size);
 	if (decode_record(record, size, offset, &ring->head) < 0) {
 		ring->probe->undecodable++;
 		return 0;
@@ -149,6 +166,9 @@ static int open_ring(struct probe *p, struct ring *ring, const struct bpf_map *m
 	struct epoll_event interest = {.events = EPOLLIN};
 
 	ring->probe = p;
+	ring->sequences = calloc((size_t)p->cpus, sizeof(*ring->sequences));
+	if (!ring->sequences)
+		return -ENOMEM;
 	ring->buffer = ring_buffer__new(bpf_map__fd(map), take_record, ring, NULL);
 	if (!ring->buffer)
 		return -errno;
@@ -162,6 +182,9 @@ static int open_rings(struct probe *p)
 {
 	int r;
 
+	p->cpus = libbpf_num_possible_cpus();
+	if (p->cpus <= 0)
+		return p->cpus < 0 ? p->cpus : -ENODEV;
 	p->epollfd = epoll_create1(EPOLL_CLOEXEC);
 	if (p->epollfd < 0)
 		return -errno;
@@ -217,6 +240,7 @@ void probe_close(struct probe *p)
 	for (size_t i = 0; i < RINGS; i++) {
 		ring_buffer__free(p->ring[i].buffer);
 		event_free(p->ring[i].head);
+		free(p->ring[i].sequences);
 	}
 	cleanup_close(&p->epollfd);
 	coretrap_bpf__destroy(p->skeleton);
@@ -284,19 +308,20 @@ void probe_unmark(struct probe *p, pid_t pid)
 
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
 {
-	int cpus = libbpf_num_possible_cpus(), n = 0;
-	_cleanup_free_ __u64 *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
+	_cleanup_free_ __u64 *values = calloc((size_t)p->cpus, sizeof(*values));
+	uint64_t missing = 0, full;
+	int n = 0;
 
 	if (!values)
 		return -ENOMEM;
 	for (__u32 reason = 0; reason < CT_LOSS_MAX; reason++) {
 		uint64_t sum = 0;
 		int r = bpf_map__lookup_elem(p->skeleton->maps.counters, &reason, sizeof(reason),
-			values, (size_t)cpus * sizeof(*values), 0);
+			values, (size_t)p->cpus * sizeof(*values), 0);
 
 		if (r < 0)
 			return r;
-		for (int cpu = 0; cpu < cpus; cpu++)
+		for (int cpu = 0; cpu < p->cpus; cpu++)
 			sum += values[cpu];
 		if (sum != p->reported[reason])
 			out[n++] = (struct probe_loss){
@@ -307,5 +332,13 @@ int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
 		out[n++] = (struct probe_loss){
 			"undecodable", p->undecodable - p->reported[CT_LOSS_MAX]};
 	p->reported[CT_LOSS_MAX] = p->undecodable;
+	/* A record that found no room is counted before the next one shows the gap. */
+	for (size_t i = 0; i < RINGS; i++)
+		missing += p->ring[i].missing;
+	full = p->reported[CT_LOSS_DEATH_RING_FULL] + p->reported[CT_LOSS_EVENT_RING_FULL];
+	if (missing > full + p->uncounted) {
+		out[n++] = (struct probe_loss){"sequence-gap", missing - full - p->uncounted};
+		p->uncounted = missing - full;
+	}
 	return n;
 }
