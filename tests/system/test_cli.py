@@ -18,6 +18,7 @@ USAGE_ERRORS = [
     (["watch", "--all", "--first-chance", "KILL"], "--first-chance"),
     (["watch", "--all", "-n", "many"], "--count"),
     (["watch", "--all", "--every", "5 parsecs"], "--every"),
+    (["watch", "--all", "--every", "5s"], "--every"),
     (["watch", "--all", "--duration", "-1s"], "--duration"),
     (["watch", "--all", "--kind", "huge"], "--kind"),
     (["watch", "--all", "--compress", "rar"], "--compress"),

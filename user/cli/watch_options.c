@@ -227,6 +227,21 @@ static void parse_when(int key, char *arg, struct argp_state *state, struct pars
 	}
 }
 
+static void check_output(struct argp_state *state, struct watch_options *out)
+{
+	struct rule *rule = &out->rule;
+
+	rule->what.form = destination_form(rule->what.output);
+	if (rule->what.form != OUTPUT_STORE && rule->count != 1)
+		argp_error(state, "--output: '%s' takes one capture, not --count %ju",
+			rule->what.output, (uintmax_t)rule->count);
+	if (rule->what.form != OUTPUT_STORE && rule->what.kind == CORE_STACKS)
+		argp_error(state, "--output: kind stacks has no core to put into '%s'",
+			rule->what.output);
+	if (rule->what.form == OUTPUT_STDOUT && out->json)
+		argp_error(state, "--output: standard output cannot take the core and --json both");
+}
+
 /* What only shows when all flags are known. */
 static void check(struct argp_state *state, struct parse *p)
 {
@@ -248,20 +263,14 @@ static void check(struct argp_state *state, struct parse *p)
 		argp_error(state, "--kind: --observe captures nothing");
 	if (rule->observe && rule->what.output)
 		argp_error(state, "--output: --observe captures nothing");
+	if (rule->every_ns && rule->count == 1)
+		argp_error(state, "--every: there is no second capture with --count 1");
 	if (p->compress_given && (rule->what.kind == CORE_STACKS || rule->what.kind == CORE_NONE))
 		argp_error(
 			state, "--compress: kind %s has no core", core_kind_name(rule->what.kind));
 	if (rule->what.output && rule->what.kind == CORE_NONE)
 		argp_error(state, "--output: kind none writes nothing");
-	rule->what.form = destination_form(rule->what.output);
-	if (rule->what.form != OUTPUT_STORE && rule->count != 1)
-		argp_error(state, "--output: '%s' takes one capture, not --count %ju",
-			rule->what.output, (uintmax_t)rule->count);
-	if (rule->what.form != OUTPUT_STORE && rule->what.kind == CORE_STACKS)
-		argp_error(state, "--output: kind stacks has no core to put into '%s'",
-			rule->what.output);
-	if (rule->what.form == OUTPUT_STDOUT && p->out->json)
-		argp_error(state, "--output: standard output cannot take the core and --json both");
+	check_output(state, p->out);
 	if (p->out->json && p->out->quiet)
 		argp_error(state, "--quiet: --json has every event");
 	if (!p->fatal_given && !rule->first_chance)
@@ -284,12 +293,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_USER:
 		add_user(state, who, arg);
 		return 0;
-	case OPT_NAME:
-	case OPT_EXE:
-	case OPT_CMDLINE:
-	case OPT_CGROUP:
-	case OPT_UNIT:
-	case OPT_CONTAINER:
+	case OPT_NAME ... OPT_CMDLINE:
+	case OPT_CGROUP ... OPT_CONTAINER:
 		add_glob(state, who, key, arg);
 		return 0;
 	case OPT_TREE:
