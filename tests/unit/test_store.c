@@ -198,6 +198,17 @@ Test(store, recovery_takes_dead_writers_leftovers_only)
 	cr_assert_eq(faccessat(s.dirfd, id, F_OK, 0), 0);
 }
 
+/* -o may name any directory. */
+Test(store, recovery_leaves_what_others_call_temporary)
+{
+	_cleanup_store_ struct store s = STORE_NONE;
+
+	cr_assert_eq(store_open("store", true, &s), 0);
+	cr_assert_eq(mkdirat(s.dirfd, ".tmp-thesis", 0700), 0);
+	cr_assert_eq(store_recover(&s), 0);
+	cr_assert_eq(faccessat(s.dirfd, ".tmp-thesis", F_OK, 0), 0);
+}
+
 Test(store, removal_follows_no_links)
 {
 	_cleanup_store_ struct store s = STORE_NONE;

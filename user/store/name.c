@@ -58,5 +58,7 @@ void store_name_temporary(const char *id, char out[STORE_TEMPORARY_MAX])
 
 bool store_name_is_temporary(const char *name)
 {
-	return strncmp(name, STORE_TEMPORARY, strlen(STORE_TEMPORARY)) == 0;
+	const size_t prefix = strlen(STORE_TEMPORARY);
+
+	return strncmp(name, STORE_TEMPORARY, prefix) == 0 && store_name_valid(name + prefix);
 }

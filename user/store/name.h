@@ -16,4 +16,5 @@ void store_name_format(const struct store_name *name, uint16_t salt, char id[STO
 bool store_name_valid(const char *id);
 /* ".tmp-<id>" */
 void store_name_temporary(const char *id, char out[STORE_TEMPORARY_MAX]);
+/* Whether NAME is a temporary of ours; anybody else's ".tmp-…" is not ours to remove. */
 bool store_name_is_temporary(const char *name);
