@@ -46,9 +46,10 @@ int process_verify(const struct process *p)
 
 	/* The directory belongs to this process alone: after its end, every read below it fails. */
 	if (stat_read(p->procfd, &stat) < 0 || stat.start_ticks != p->start_ticks ||
-		stat.state == 'Z' || stat.state == 'X')
+		stat.state == 'X')
 		return -ESRCH;
-	return 0;
+	/* The leader may end before the others: then it is a zombie, but not alone. */
+	return stat.state == 'Z' && stat.threads <= 1 ? -ESRCH : 0;
 }
 
 void process_close(struct process *p)
