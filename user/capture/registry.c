@@ -16,6 +16,7 @@
 #include "capture/registry_settings.h"
 #include "capture/runtime.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
 #include "target/process.h"
@@ -23,6 +24,7 @@
 
 #define LOCK	  "lock"
 #define OWNERS	  "owners"
+#define LOCK_NS	  (5 * NSEC_PER_SEC) /* it is held for milliseconds */
 #define OWNER_MAX 8192
 /* What the handler is told: process, faulting thread, signal, time, dump mode, soft core limit,
  * user, group, CPU, host name. The last two are for the handler that was there before. */
@@ -97,19 +99,23 @@ void registry_owners_free(struct registry_owners *o)
 	*o = (struct registry_owners){};
 }
 
-/* Whether the process of a registration's name, "<pid>-<start ticks>", still is there. */
+/* Whether the process of a registration's name, "<pid>-<start ticks>", still is there. Where that
+ * cannot be found out (no descriptor left, no memory), it is: the dead cost little, the living must
+ * not lose the pattern. */
 static bool owner_alive(const char *name, struct registry_owner *out)
 {
 	_cleanup_process_ struct process process = PROCESS_NONE;
 	unsigned long long start;
-	int pid, end = 0;
+	int pid, end = 0, r;
 
 	if (sscanf(name, "%d-%llu%n", &pid, &start, &end) != 2 || name[end])
 		return false;
 	out->pid = pid;
 	out->start_ticks = start;
-	return process_open(pid, &process) == 0 && process.start_ticks == start &&
-	       process_verify(&process) == 0;
+	r = process_open(pid, &process);
+	if (r < 0)
+		return r != -ESRCH;
+	return process.start_ticks == start && process_verify(&process) == 0;
 }
 
 static int owner_read(int dir, const char *name, struct registry_owner *out)
@@ -300,7 +306,11 @@ int registry_join(
 		return e;
 	e = new_registry(places, &r);
 	if (e == 0)
-		e = runtime_lock(places->runtimefd, LOCK, &lock);
+		e = runtime_lock(places->runtimefd, LOCK, LOCK_NS, &lock);
+	if (e == -ETIMEDOUT)
+		return fail(e, why,
+			"another coretrap has held " RUNTIME_DIRECTORY "/" LOCK
+			" for seconds: is it stopped?");
 	if (e == 0)
 		e = owners_list(places->runtimefd, true, &owners);
 	if (e == 0)
@@ -376,10 +386,11 @@ int registry_check(struct registry *r)
 	int e, changed;
 
 	if (r->fights > REGISTRY_FIGHTS_MAX)
-		return -EBUSY;
-	e = runtime_lock(r->settings.runtimefd, LOCK, &lock);
+		return 0;
+	/* Whose turn it is looks for all; nobody waits here, crash handlers do meanwhile. */
+	e = runtime_lock(r->settings.runtimefd, LOCK, 0, &lock);
 	if (e < 0)
-		return e;
+		return e == -ETIMEDOUT ? 0 : e;
 	changed = settings_adopt(&r->settings, &r->foreign);
 	if (changed <= 0)
 		return changed;
@@ -404,10 +415,12 @@ int registry_leave(struct registry **registry)
 	*registry = NULL;
 	if (!r || r->pid != getpid())
 		return 0;
-	e = runtime_lock(r->settings.runtimefd, LOCK, &lock);
+	/* Before the lock, so that whoever keeps that from us puts the settings back in our stead.
+	 */
+	owner_remove(r);
+	e = runtime_lock(r->settings.runtimefd, LOCK, LOCK_NS, &lock);
 	if (e < 0)
 		return e;
-	owner_remove(r);
 	e = owners_list(r->settings.runtimefd, true, &owners);
 	if (e < 0 || owners.n > 0)
 		return e;

@@ -39,7 +39,7 @@ int registry_join_host(struct registry **out, char why[REGISTRY_WHY_MAX]);
 
 /* To be called now and then. 0: all is as it was set. 1: somebody had rewritten it; theirs is now
  * what will be put back, ours is set again. -EBUSY: that happened more than REGISTRY_FIGHTS_MAX
- * times, theirs stays from now on and crashes no longer come here. Else -errno. */
+ * times: said once, theirs stays from now on, and crashes no longer come here. Else -errno. */
 int registry_check(struct registry *r);
 /* The pattern somebody else had set at the last check that returned 1 or -EBUSY, without newline;
  * else "". */

@@ -17,6 +17,7 @@
 
 #define SAVED	  "saved"
 #define SAVED_NEW "saved.new"
+#define SAVED_OLD "saved.old"
 #define VALUE_MAX 4096
 
 /* In the order in which they are set: a pipe limit of 0 would let the dying process go at once, and
@@ -81,6 +82,16 @@ static void saved_remove(int runtimefd, const char *name)
 		unlinkat(dir, table[i].set, 0);
 	}
 	unlinkat(runtimefd, name, AT_REMOVEDIR);
+}
+
+/* By one rename, as they came: half of the saved values would be taken for all of them. */
+static int saved_forget(int runtimefd)
+{
+	saved_remove(runtimefd, SAVED_OLD);
+	if (renameat(runtimefd, SAVED, runtimefd, SAVED_OLD) < 0)
+		return -errno;
+	saved_remove(runtimefd, SAVED_OLD);
+	return 0;
 }
 
 bool settings_saved(const struct settings *s)
@@ -189,9 +200,7 @@ int settings_restore(const struct settings *s)
 		if (one < 0)
 			r = one;
 	}
-	if (r == 0)
-		saved_remove(s->runtimefd, SAVED);
-	return r;
+	return r == 0 ? saved_forget(s->runtimefd) : r;
 }
 
 int settings_adopt(const struct settings *s, char **foreign)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/io.h"
 #include "target/stat.h"
 
@@ -79,16 +80,21 @@ int runtime_write(int dirfd, const char *name, const void *bytes, size_t len)
 	return fsync(dirfd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
-int runtime_lock(int runtimefd, const char *name, int *fd)
+int runtime_lock(int runtimefd, const char *name, uint64_t timeout_ns, int *fd)
 {
+	const struct timespec nap = {.tv_nsec = 10 * NSEC_PER_MSEC};
+	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + timeout_ns;
 	_cleanup_close_ int lock =
 		openat(runtimefd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (lock < 0)
 		return -errno;
-	while (flock(lock, LOCK_EX) < 0) {
-		if (errno != EINTR)
+	while (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EINTR && errno != EWOULDBLOCK)
 			return -errno;
+		if (clock_now_ns(CLOCK_MONOTONIC) >= end)
+			return -ETIMEDOUT;
+		nanosleep(&nap, NULL);
 	}
 	*fd = TAKE_FD(lock);
 	return 0;

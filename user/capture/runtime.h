@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define RUNTIME_DIRECTORY "/run/coretrap"
 #define RUNTIME_NAME_MAX  48
@@ -23,6 +24,6 @@ int runtime_own_name(char out[RUNTIME_NAME_MAX]);
 /* Writes LEN bytes as the file NAME below DIRFD, whole or not at all, and synced. */
 int runtime_write(int dirfd, const char *name, const void *bytes, size_t len);
 
-/* Takes the flock of the file NAME below RUNTIMEFD, waiting for it; *fd owns the lock, closing it
- * gives it up. */
-int runtime_lock(int runtimefd, const char *name, int *fd);
+/* Takes the flock of the file NAME below RUNTIMEFD, waiting TIMEOUT_NS nanoseconds at most: whoever
+ * holds it may have been stopped. *fd owns the lock, closing it gives it up. -ETIMEDOUT. */
+int runtime_lock(int runtimefd, const char *name, uint64_t timeout_ns, int *fd);
