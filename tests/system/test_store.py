@@ -258,6 +258,18 @@ def test_capture_has_what_section_6_says(t):
     check_store(t.store)
 
 
+def test_path_of_a_capture_is_from_the_root_on(t):
+    """However the store was named: the reader of the event has another working directory."""
+    (t.tmp / "odd").mkdir()
+    watch = t.watch("--exe", target_path("die"), store=".//odd//", cwd=t.tmp)
+    pid, _, _ = t.run_target("die", "segv")
+    event = watch.wait("capture", 10, pid=pid)
+    watch.stop()
+    path = event["capture"]["path"]
+    assert path == f"{t.tmp}/odd/{event['capture']['id']}", path
+    assert json.loads(pathlib.Path(path, "incident.json").read_text())["capture"]["path"] == path
+
+
 def test_output_to_a_file(t):
     path = t.tmp / "one.core"
     watch = t.watch("--exe", target_path("die"), "--compress", "none", store=path)

@@ -113,6 +113,22 @@ Test(store, a_published_capture_is_found_read_and_removed)
 	cr_assert_eq(count("a/b/store"), 0);
 }
 
+Test(store, its_path_is_absolute_and_plain)
+{
+	_cleanup_free_ char *cwd = get_current_dir_name(), *expected = NULL;
+	const char *const given[] = {"store", "./store/", ".//store//", NULL};
+	char odd[4200];
+
+	cr_assert_geq(asprintf(&expected, "%s/store", cwd), 0);
+	snprintf(odd, sizeof(odd), "//%s/.//store/", cwd);
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
+		_cleanup_store_ struct store s = STORE_NONE;
+
+		cr_assert_eq(store_open(given[i] ? given[i] : odd, true, &s), 0);
+		cr_expect_str_eq(s.path, expected);
+	}
+}
+
 Test(store, an_aborted_capture_leaves_nothing)
 {
 	_cleanup_store_ struct store s = STORE_NONE;

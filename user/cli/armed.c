@@ -66,7 +66,7 @@ static void put_targets(json_t *event, const struct targets *targets)
 static void put_output(json_t *event, const struct destination *output)
 {
 	struct statvfs space;
-	int fd = output->form == OUTPUT_STORE ? output->store.dirfd : output->dirfd;
+	int fd = output->form == OUTPUT_STORE ? output->store.dirfd : output->file.dirfd;
 	json_t *o = json_object();
 
 	if (!o || json_put(event, "output", o) < 0)

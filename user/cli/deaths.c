@@ -156,18 +156,24 @@ static void fail(struct deaths *d, struct death *death, const char *reason, cons
 
 static void answer(struct deaths *d, struct death *death)
 {
-	int fd = death->decision.capture ? destination_begin(d->context.output) : -1;
-	int r = fd < 0 && death->decision.capture ? fd : 0;
+	struct decision decision = death->decision;
+	int fd = decision.capture ? destination_begin(d->context.output) : -1;
+	int r = fd < 0 && decision.capture ? fd : 0;
+	struct capture_options what;
 
 	death->answered = true;
+	if (decision.what) {
+		what = destination_options(d->context.output, decision.what);
+		decision.what = &what;
+	}
 	if (r == 0)
 		r = broker_answer(
-			d->context.broker, death->conversation, &death->decision, death->trip, fd);
+			d->context.broker, death->conversation, &decision, death->trip, fd);
 	if (r == -EMSGSIZE &&
 		json_object_del(death->trip, "stack") == 0) /* the capture unwinds for itself */
 		r = broker_answer(
-			d->context.broker, death->conversation, &death->decision, death->trip, fd);
-	if (r < 0 && death->decision.capture)
+			d->context.broker, death->conversation, &decision, death->trip, fd);
+	if (r < 0 && decision.capture)
 		fail(d, death, "handler-unreachable", strerror(-r));
 }
 

@@ -47,24 +47,17 @@ static int open_store(const char *path, struct destination *o)
 
 static int open_file(const char *path, struct destination *o)
 {
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *directory =
-		!slash ? strdup(".") : strndup(path, (size_t)(slash - path + 1));
 	struct stat st;
-	int r;
+	int r = new_file_open(path, &o->file);
 
-	o->name = strdup(slash ? slash + 1 : path);
-	if (!directory || !o->name)
-		return -ENOMEM;
-	o->dirfd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (o->dirfd < 0)
-		return fail(path, -errno, strerror(errno));
-	if (fstatat(o->dirfd, o->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return fail(path, -EEXIST, strerror(EEXIST));
-	r = destination_begin(o); /* to know now that it can be written */
+	if (r == 0 && fstatat(o->file.dirfd, o->file.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		r = -EEXIST;
+	if (r == 0)
+		r = new_file_begin(&o->file); /* to know now that it can be written */
 	if (r < 0)
 		return fail(path, r, strerror(-r));
-	return destination_end(o, false, NULL);
+	new_file_discard(&o->file);
+	return 0;
 }
 
 int destination_open(const struct capture_options *what, struct destination *out)
@@ -90,13 +83,23 @@ int destination_open(const struct capture_options *what, struct destination *out
 void destination_close(struct destination *o)
 {
 	store_close(&o->store);
-	cleanup_close(&o->dirfd);
-	cleanup_close(&o->filefd);
-	free(TAKE_PTR(o->name));
+	new_file_close(&o->file);
+}
+
+struct capture_options destination_options(
+	const struct destination *o, const struct capture_options *what)
+{
+	struct capture_options options = *what;
+
+	if (o->form == OUTPUT_STORE)
+		options.output = o->store.path;
+	return options;
 }
 
 int destination_begin(struct destination *o)
 {
+	int r;
+
 	switch (o->form) {
 	case OUTPUT_STORE:
 		return o->store.dirfd;
@@ -105,22 +108,20 @@ int destination_begin(struct destination *o)
 	case OUTPUT_FILE:
 		break;
 	}
-	cleanup_close(&o->filefd);
-	o->filefd = openat(o->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	return o->filefd >= 0 ? o->filefd : -errno;
+	r = new_file_begin(&o->file);
+	return r < 0 ? r : o->file.fd;
 }
 
 int destination_end(struct destination *o, bool written, json_t *capture)
 {
-	_cleanup_close_ int fd = TAKE_FD(o->filefd);
-	char path[32];
+	int r;
 
-	if (o->form != OUTPUT_FILE || !written)
+	if (o->form != OUTPUT_FILE)
 		return 0;
-	if (fsync(fd) < 0)
-		return -errno;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (linkat(AT_FDCWD, path, o->dirfd, o->name, AT_SYMLINK_FOLLOW) < 0)
-		return -errno;
-	return capture ? json_put_text(capture, "path", o->path) : 0;
+	if (!written) {
+		new_file_discard(&o->file);
+		return 0;
+	}
+	r = new_file_commit(&o->file, false);
+	return r == 0 && capture ? json_put_text(capture, "path", o->path) : r;
 }

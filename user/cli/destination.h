@@ -5,19 +5,18 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "lib/new_file.h"
 #include "rules/decision.h"
 #include "store/store.h"
 
 struct destination {
 	enum output_form form;
-	struct store store; /* OUTPUT_STORE */
-	int dirfd;	    /* OUTPUT_FILE: the directory it will be in */
-	char *name;	    /* OUTPUT_FILE: its name there */
-	const char *path;   /* as the user wrote it; NULL: the default store */
-	int filefd;	    /* OUTPUT_FILE: the unnamed file that a capture is being written to */
+	struct store store;   /* OUTPUT_STORE */
+	struct new_file file; /* OUTPUT_FILE */
+	const char *path;     /* as the user wrote it; NULL: the default store */
 };
 
-#define DESTINATION_NONE ((struct destination){.store = STORE_NONE, .dirfd = -1, .filefd = -1})
+#define DESTINATION_NONE ((struct destination){.store = STORE_NONE, .file = NEW_FILE_NONE})
 
 /* What PATH (NULL: the default store) means: an existing directory, or what ends in '/', is a
  * store;
@@ -27,6 +26,10 @@ enum output_form destination_form(const char *path);
 int destination_open(const struct capture_options *what, struct destination *out);
 void destination_close(struct destination *o);
 
+/* WHAT, with a store's path from the root on: for whoever knows neither the working directory nor
+ * the default. Borrows from O. */
+struct capture_options destination_options(
+	const struct destination *o, const struct capture_options *what);
 /* A borrowed descriptor to hand to whoever writes the next capture, or -errno. */
 int destination_begin(struct destination *o);
 /* The capture is complete or not: a file gets its name only now, and CAPTURE (may be NULL) its

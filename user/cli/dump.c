@@ -217,6 +217,7 @@ static int dump(const struct dump_options *o, const struct process *p, struct de
 	int *cancelled, json_t **incident, char **reason)
 {
 	struct progress progress = {.shown = !o->json && !o->quiet && isatty(STDERR_FILENO)};
+	const struct capture_options what = destination_options(to, &o->what);
 	_cleanup_json_ json_t *event = make_event(p);
 	struct live_job job = {.process = p,
 		.event = event,
@@ -226,7 +227,7 @@ static int dump(const struct dump_options *o, const struct process *p, struct de
 		.progress = draw,
 		.progress_arg = &progress};
 	struct live_plan plan;
-	int r = live_plan(p, &o->what, &plan);
+	int r = live_plan(p, &what, &plan);
 
 	if (r < 0) {
 		*reason = strdup(r == -ESRCH ? "it has ended" : plan.preflight.refused);

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "cli/commands.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
+#include "lib/new_file.h"
 #include "lib/text.h"
 #include "store/unpack.h"
 
@@ -22,21 +22,6 @@ struct export_options {
 	const char *file; /* NULL: core.<pid>; "-": standard output */
 	bool force;
 };
-
-/* A file that gets its name only once it is whole. */
-struct target {
-	int dirfd, fd;
-	const char *name;
-	char temporary[40];
-};
-
-static void target_close(struct target *t)
-{
-	if (t->fd >= 0 && t->temporary[0])
-		unlinkat(t->dirfd, t->temporary, 0);
-	cleanup_close(&t->fd);
-	cleanup_close(&t->dirfd);
-}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -89,58 +74,22 @@ static void block_signals(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-static int target_open(const char *path, struct target *t)
-{
-	_cleanup_free_ char *parent = NULL;
-	const char *slash = strrchr(path, '/');
-	uint64_t random;
-
-	t->name = slash ? slash + 1 : path;
-	parent = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-	if (!parent)
-		return -ENOMEM;
-	if (!*t->name)
-		return -EISDIR;
-	t->dirfd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (t->dirfd < 0 || getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-		return -errno;
-	snprintf(t->temporary, sizeof(t->temporary), ".coretrap-%016llx",
-		(unsigned long long)random);
-	t->fd = openat(
-		t->dirfd, t->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return t->fd < 0 ? -errno : 0;
-}
-
-/* A hard link, not RENAME_NOREPLACE, refuses an existing name (and a link of that name) on every
- * file system. */
-static int target_commit(struct target *t, bool force)
-{
-	if (fsync(t->fd) < 0)
-		return -errno;
-	if (force && renameat(t->dirfd, t->temporary, t->dirfd, t->name) < 0)
-		return -errno;
-	if (!force && linkat(t->dirfd, t->temporary, t->dirfd, t->name, 0) < 0)
-		return -errno;
-	if (!force)
-		unlinkat(t->dirfd, t->temporary, 0);
-	t->temporary[0] = '\0';
-	return 0;
-}
-
 static int to_file(const struct export_options *o, int core, bool compressed, const char *path,
 	uint64_t *bytes)
 {
-	_cleanup_(target_close) struct target t = {.dirfd = -1, .fd = -1};
+	_cleanup_new_file_ struct new_file t = NEW_FILE_NONE;
 	struct stat st;
-	int r = target_open(path, &t);
+	int r = new_file_open(path, &t);
 
 	if (r < 0)
 		return r;
 	/* Known before the work is done; that it still is so afterwards, the link makes sure. */
 	if (!o->force && fstatat(t.dirfd, t.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;
-	r = store_unpack(core, compressed, t.fd, true, interrupted, bytes);
-	return r < 0 ? r : target_commit(&t, o->force);
+	r = new_file_begin(&t);
+	if (r == 0)
+		r = store_unpack(core, compressed, t.fd, true, interrupted, bytes);
+	return r < 0 ? r : new_file_commit(&t, o->force);
 }
 
 static int export(
@@ -148,7 +97,7 @@ static int export(
 {
 	bool compressed, out = strcmp(path, "-") == 0;
 	_cleanup_close_ int core = captures_open_core(s, id, &compressed);
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	char size[32];
 	int r = core;
 

@@ -90,17 +90,24 @@ static int tighten(int dirfd)
 	return r;
 }
 
+/* PATH from the root on, without empty parts and "."; ".." stays, since a link may stand before it.
+ */
 static char *absolute(const char *path)
 {
 	_cleanup_free_ char *cwd = *path == '/' ? NULL : get_current_dir_name();
-	int length = (int)strlen(path);
-	char *out;
+	_cleanup_free_ char *copy = NULL, *out = NULL;
+	char *rest = NULL, *end;
 
-	while (length > 1 && path[length - 1] == '/')
-		length--;
-	if (*path == '/')
-		return strndup(path, (size_t)length);
-	return cwd && asprintf(&out, "%s/%.*s", cwd, length, path) >= 0 ? out : NULL;
+	if ((*path != '/' && !cwd) || asprintf(&copy, "%s/%s", cwd ? cwd : "", path) < 0)
+		return NULL;
+	out = malloc(strlen(copy) + 2);
+	if (!out)
+		return NULL;
+	end = stpcpy(out, "/");
+	for (char *part = strtok_r(copy, "/", &rest); part; part = strtok_r(NULL, "/", &rest))
+		if (strcmp(part, ".") != 0)
+			end = stpcpy(stpcpy(end, end == out + 1 ? "" : "/"), part);
+	return TAKE_PTR(out);
 }
 
 static int walk(const char *path, bool create)
