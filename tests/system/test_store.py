@@ -89,6 +89,18 @@ def test_disk_too_small(t):
     disk_full(t, "4m")
 
 
+def test_core_that_is_cut_has_the_frames(t):
+    """The stack lies behind all other memory, but is written before it."""
+    store = small_store(t, "40m")
+    watch = t.watch("--exe", target_path("memory"), "--compress", "none", store=store)
+    pid, _, _ = t.run_target("memory", "resident", 64)
+    event = ended(watch, pid)
+    watch.stop()
+    assert event["event"] == "capture" and not event["capture"]["complete"], event
+    frames = t.gdb(target_path("memory"), t.core(event), "bt")
+    assert "crashes_with_memory" in frames and "main" in frames, frames[-400:]
+
+
 def test_disk_fills_in_the_middle(t):
     """The space is there when the capture starts, and is taken by another while it runs."""
     store = small_store(t, "200m")

@@ -187,6 +187,53 @@ Test(plan, file_offsets_are_without_gaps_and_bounded)
 	cr_assert_eq(plan_place(&p, 2 * PAGE), 0);
 }
 
+static void expect_order(const struct plan *p, const size_t *order, size_t n)
+{
+	uint64_t at = PAGE;
+
+	cr_assert_gt(plan_place((struct plan *)p, PAGE), 0);
+	for (size_t i = 0; i < n; i++) {
+		const struct segment *s = &p->v[order[i]];
+
+		cr_expect_eq(s->offset, at, "segment %zu, as number %zu", order[i], i);
+		at += s->file_size;
+	}
+}
+
+Test(plan, the_triggers_stack_comes_first_the_others_and_small_ones_next)
+{
+	const uint64_t large = 32UL << 20;
+	const uint64_t sp[] = {3 * large + 5 * PAGE + 8, 2 * large + 8};
+	const size_t order[] = {4, 0, 2, 3, 1, 5};
+	_cleanup_plan_ struct plan p = {.v = calloc(4, sizeof(*p.v)), .n = 4, .room = 4};
+
+	for (size_t i = 0; i < 4; i++)
+		p.v[i] = (struct segment){
+			.start = i * large, .end = (i + 1) * large, .file_size = large};
+	p.v[0].file_size = PAGE;
+	cr_assert_eq(plan_order(&p, sp, 2), 0);
+	cr_assert_eq(p.n, 6, "the stack is cut out of its segment");
+	cr_expect_eq(p.v[4].start, 3 * large + 4 * PAGE, "with the red zone");
+	cr_expect_eq(p.v[4].file_size, 1UL << 20);
+	cr_expect_eq(p.v[3].end, p.v[4].start);
+	cr_expect_eq(p.v[5].start, p.v[4].end);
+	cr_expect_eq(p.v[5].file_size, 4 * large - p.v[5].start);
+	expect_order(&p, order, 6);
+}
+
+Test(plan, stack_pointers_may_be_anything)
+{
+	const uint64_t sp[] = {UINT64_MAX, 0, 1};
+	const size_t order[] = {0, 1};
+	_cleanup_plan_ struct plan p = {.v = calloc(2, sizeof(*p.v)), .n = 2, .room = 2};
+
+	p.v[0] = (struct segment){.start = PAGE, .end = 2 * PAGE, .file_size = PAGE};
+	p.v[1] = (struct segment){
+		.start = -(64UL << 20), .end = UINT64_MAX, .file_size = (64UL << 20) - 1};
+	cr_assert_eq(plan_order(&p, sp, 3), 0);
+	expect_order(&p, order, 1);
+}
+
 Test(plan, more_segments_than_the_header_can_count_are_counted_in_a_section)
 {
 	_cleanup_free_ struct mapping *v = calloc(70000, sizeof(*v));

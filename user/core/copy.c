@@ -200,6 +200,6 @@ int copy_memory(const struct core_request *req, const struct plan *plan, struct 
 	if (!states || !buffer)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < plan->n; i++)
-		r = copy_segment(&c, &plan->v[i]);
+		r = copy_segment(&c, plan_in_file(plan, i));
 	return r;
 }

@@ -187,8 +187,10 @@ int plan_build(const struct plan_input *in, struct plan *out)
 uint64_t plan_place(struct plan *p, uint64_t first)
 {
 	for (size_t i = 0; i < p->n; i++) {
-		p->v[i].offset = first;
-		if (__builtin_add_overflow(first, p->v[i].file_size, &first) || first > INT64_MAX)
+		struct segment *s = plan_in_file(p, i);
+
+		s->offset = first;
+		if (__builtin_add_overflow(first, s->file_size, &first) || first > INT64_MAX)
 			return 0;
 	}
 	return first;
@@ -210,5 +212,6 @@ const char *plan_reason_text(enum plan_reason reason)
 void plan_free(struct plan *p)
 {
 	free(p->v);
+	free(p->order);
 	*p = (struct plan){0};
 }

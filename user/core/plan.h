@@ -59,6 +59,7 @@ struct plan_input {
 struct plan {
 	struct segment *v; /* ascending; together they cover all mappings */
 	size_t n, room;
+	size_t *order;	      /* of the segments in the file; NULL: as they are */
 	uint64_t memory_size; /* sum of file_size */
 	struct {
 		uint64_t bytes;
@@ -74,6 +75,15 @@ bool plan_may_need_header(const struct mapping *m, unsigned int filter);
 
 /* 0 or -ENOMEM. Offsets are not set yet. */
 int plan_build(const struct plan_input *in, struct plan *out);
+/* Puts first in the file what a core that is cut short needs most: the stack at SP[0], the
+ * trigger's thread's, cut out of a large segment; then the N - 1 others' stacks, and all that is
+ * small. 0 or -ENOMEM. */
+int plan_order(struct plan *p, const uint64_t *sp, size_t n);
+/* The segment that is the Ith in the file. */
+static inline struct segment *plan_in_file(const struct plan *p, size_t i)
+{
+	return &p->v[p->order ? p->order[i] : i];
+}
 /* Sets the offsets, from FIRST (page aligned) on, and returns the size of the core; 0 if that is
  * past 2^63. */
 uint64_t plan_place(struct plan *p, uint64_t first);

@@ -37,6 +37,20 @@ static int find_elf_files(const struct core_request *req, bool **out)
 	return 0;
 }
 
+/* Registers that are not this machine's (a 32-bit task's) decide no order. */
+static int order_plan(const struct core_request *req, struct plan *plan)
+{
+	_cleanup_free_ struct thread_registers *threads = NULL;
+	size_t n = notes_registers(req->notes, &threads) == 0 ? req->notes->threads : 0;
+	_cleanup_free_ uint64_t *sp = calloc(n + 1, sizeof(*sp));
+
+	if (!sp)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		sp[i] = registers_sp(&threads[i]);
+	return plan_order(plan, sp, n);
+}
+
 static int make_plan(const struct core_request *req, struct plan *plan, json_t *notes)
 {
 	_cleanup_ranges_ struct ranges wanted = {0};
@@ -57,7 +71,8 @@ static int make_plan(const struct core_request *req, struct plan *plan, json_t *
 	if (r < 0)
 		return r;
 	input.elf = elf;
-	return plan_build(&input, plan);
+	r = plan_build(&input, plan);
+	return r == 0 ? order_plan(req, plan) : r;
 }
 
 static int report_copy(json_t *notes, const struct copy *copy)
