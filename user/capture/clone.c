@@ -188,20 +188,20 @@ void clone_free(struct clone *c)
 }
 
 static int reap_through(const struct process *p, const struct inject_site *site, int memfd,
-	const struct restart_looks *looks, pid_t ns_pid)
+	const struct restart_looks *looks, pid_t tid, pid_t ns_pid)
 {
 	_cleanup_thread_states_ struct thread_states states = {0};
 	_cleanup_injection_ struct injection in = {.process = p, .site = site, .memfd = memfd};
 	const uint64_t args[6] = {(uint64_t)ns_pid, 0, __WALL | WNOHANG, 0};
 	struct user_regs_struct regs;
 	int64_t result = 0;
-	int r = thread_states_add(&states, p->pid);
+	int r = thread_states_add(&states, tid);
 
 	if (r == 0)
-		r = ptrace(PTRACE_GETREGS, p->pid, NULL, &regs) < 0 ? -errno : 0;
-	if (r == 0 && restart_fix(&regs, looks, p->pid, clock_now_ns(CLOCK_MONOTONIC)))
-		r = ptrace(PTRACE_SETREGS, p->pid, NULL, &regs) < 0 ? -errno : 0;
-	if (r == 0 && inject_in_rseq(p->pid, memfd, &regs))
+		r = ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0 ? -errno : 0;
+	if (r == 0 && restart_fix(&regs, looks, tid, clock_now_ns(CLOCK_MONOTONIC)))
+		r = ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0 ? -errno : 0;
+	if (r == 0 && inject_in_rseq(tid, memfd, &regs))
 		r = -EBUSY;
 	if (r < 0)
 		return r;
@@ -215,12 +215,14 @@ static int reap_through(const struct process *p, const struct inject_site *site,
 	return result == ns_pid ? 0 : result < 0 ? (int)result : -EAGAIN;
 }
 
-/* The main thread: while it stands, nobody moves on the main stack. */
+/* Through the main thread: while it stands, nobody moves on the main stack. Where that thread has
+ * ended, nobody does at all. */
 int clone_reap(const struct process *p, pid_t ns_pid, uint64_t *pause_ns)
 {
 	_cleanup_(freeze_free) struct freezer f = {0};
 	_cleanup_(restart_free) struct restart_looks looks = {0};
-	_cleanup_close_ int taskfd = process_open_task(p, p->pid), memfd = -1;
+	pid_t tid = p->pid;
+	_cleanup_close_ int taskfd = process_open_live_task(p, &tid), memfd = -1;
 	_cleanup_maps_ struct maps maps = {0};
 	struct inject_site site;
 	const char *what;
@@ -233,11 +235,11 @@ int clone_reap(const struct process *p, pid_t ns_pid, uint64_t *pause_ns)
 		return -errno;
 	r = inject_find_site(memfd, &maps, &site, &what);
 	if (r == 0)
-		r = restart_look(p, p->pid, &looks);
+		r = restart_look(p, tid, &looks);
 	if (r == 0)
-		r = freeze_one(&f, p, p->pid, clock_now_ns(CLOCK_MONOTONIC) + REAP_FREEZE_NS);
+		r = freeze_one(&f, p, tid, clock_now_ns(CLOCK_MONOTONIC) + REAP_FREEZE_NS);
 	if (r == 0 && freeze_start_ticks() == 0) {
-		r = reap_through(p, &site, memfd, &looks, ns_pid);
+		r = reap_through(p, &site, memfd, &looks, tid, ns_pid);
 		freeze_stop_ticks();
 	}
 	freeze_release(&f);

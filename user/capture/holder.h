@@ -23,6 +23,7 @@ enum hold_way {
 
 struct hold_request {
 	const struct process *process;
+	int taskfd; /* /proc/PID/task/TID of a thread that lives: the leader may be gone */
 	const struct maps *maps; /* as they were before */
 	enum hold_way way;
 	enum hold_way otherwise; /* HOLD_FORK: when it cannot be cloned; HOLD_FORK itself: fail */

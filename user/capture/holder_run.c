@@ -63,12 +63,10 @@ static int send_all(int sock, const void *data, size_t len)
 /* All that can be done before anything stands still. */
 static int look(struct holder *h)
 {
-	const struct process *p = h->req->process;
-	_cleanup_close_ int taskfd = -1;
 	const char *what;
 	int r;
 
-	h->memfd = openat(p->procfd, "mem", O_RDWR | O_CLOEXEC);
+	h->memfd = openat(h->req->taskfd, "mem", O_RDWR | O_CLOEXEC);
 	if (h->memfd < 0)
 		return fail(h, -errno, "its memory cannot be opened");
 	if (h->req->way == HOLD_FORK && !h->req->no_fork) {
@@ -81,7 +79,7 @@ static int look(struct holder *h)
 	} else if (h->req->way == HOLD_FORK) {
 		fail(h, 0, h->req->no_fork);
 	}
-	return restart_look(p, 0, &h->looks);
+	return restart_look(h->req->process, 0, &h->looks);
 }
 
 static int take_registers(struct holder *h)
@@ -294,7 +292,7 @@ static void finish(struct holder *h)
 		clone_kill(&h->clone);
 		fault_point("killed");
 		h->last.reaped = clone_reap(h->req->process, h->clone.ns_pid, &pause) == 0 ||
-				 process_verify(h->req->process) < 0;
+				 !still_there(h);
 		fault_point("reaped");
 	}
 	send_all(h->sock, &h->last, sizeof(h->last));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "capture/snapshot.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,7 +15,6 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
-#include "target/stat.h"
 
 #define FREEZE_NS (1 * NSEC_PER_SEC)
 
@@ -79,32 +77,6 @@ static int read_pages(struct memory *memory, uint64_t address, size_t pages, uin
 		pages -= len / MEMORY_PAGE;
 	}
 	return r;
-}
-
-/* A thread through which /proc still shows memory and mappings: the leader may be gone. */
-static int open_live_task(const struct process *p)
-{
-	_cleanup_closedir_ DIR *dir = NULL;
-	int fd = openat(p->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct dirent *entry;
-
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
-	while ((entry = readdir(dir)) != NULL) {
-		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-		_cleanup_close_ int taskfd = tid > 0 ? process_open_task(p, tid) : -1;
-		struct stat_line stat;
-
-		if (taskfd >= 0 && stat_read(taskfd, &stat) == 0 && stat.state != 'Z' &&
-			stat.state != 'X')
-			return TAKE_FD(taskfd);
-	}
-	return -ESRCH;
 }
 
 static bool same(const struct mapping *a, const struct mapping *b)
@@ -220,6 +192,7 @@ static int open_image(struct snapshot *s, const struct maps *before)
 static int hold(const struct snapshot_request *req, struct snapshot *s, const struct maps *before)
 {
 	struct hold_request h = {.process = req->process,
+		.taskfd = s->taskfd,
 		.maps = before,
 		.way = req->stacks_only		    ? HOLD_MOMENT
 		       : req->mode == SNAPSHOT_STOP ? HOLD_STOP
@@ -267,7 +240,7 @@ int snapshot_take(
 	out->remarks = json_array();
 	if (!out->remarks)
 		return -ENOMEM;
-	out->taskfd = open_live_task(req->process);
+	out->taskfd = process_open_live_task(req->process, NULL);
 	r = out->taskfd < 0 ? out->taskfd : maps_read(out->taskfd, false, &before);
 	if (r == 0)
 		r = hold(req, out, &before);
@@ -278,7 +251,7 @@ int snapshot_take(
 	}
 	/* Where a thread ended meanwhile, another one shows the same. */
 	cleanup_close(&out->taskfd);
-	out->taskfd = open_live_task(req->process);
+	out->taskfd = process_open_live_task(req->process, NULL);
 	r = out->taskfd < 0 ? out->taskfd : open_image(out, &before);
 	if (r == 0)
 		r = thread_state_notes(&out->hold.states, req->process, out->taskfd, &out->maps,

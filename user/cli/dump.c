@@ -52,7 +52,7 @@ static const struct argp_option options[] = {
 	{"ignore-core-limit", OPT_IGNORE_CORE_LIMIT, 0, 0,
 		"memory also where the hard RLIMIT_CORE is 0", 0},
 	{"json", OPT_JSON, 0, 0, "the events as JSON lines on standard output", 0},
-	{"quiet", 'q', 0, 0, "only what went wrong", 0},
+	{"quiet", 'q', 0, 0, "only the capture, and what went wrong", 0},
 	{"verbose", 'v', 0, 0, "more log lines; twice: all", 0},
 	{0},
 };

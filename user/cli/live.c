@@ -193,6 +193,16 @@ static int wait_for_slot(const struct live_job *job, int runtimefd, int *fd)
 	return r;
 }
 
+void live_reap_orphans(void)
+{
+	_cleanup_close_ int runtimefd = -1, slot = -1;
+
+	/* Whoever has the slot is at work with such a clone, and has reaped the others. */
+	if (runtime_open(RUNTIME_DIRECTORY, 0, &runtimefd) == 0 &&
+		limits_take_slot(runtimefd, &slot) == 0)
+		orphans_reap(runtimefd);
+}
+
 static int take_and_write(struct live *l, const struct live_plan *plan, int runtimefd,
 	json_t **incident, char **reason)
 {

@@ -36,6 +36,9 @@ struct live_plan {
 int live_plan(
 	const struct process *process, const struct capture_options *what, struct live_plan *plan);
 
+/* Reaps the clones that captures left which were killed; for the start of what runs long. */
+void live_reap_orphans(void);
+
 /* Runs it; may block on disks. 0: *incident is the published capture event. -ESRCH: the process is
  * gone; -EPERM: it is not to be captured; *REASON is a sentence, to be freed. */
 int live_capture(

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/live.h"
 #include "cli/monitor.h"
 #include "cli/watch_options.h"
 
@@ -22,6 +23,7 @@ int cmd_watch(int argc, char **argv)
 		.duration_ns = options.duration_ns,
 		.command = options.command,
 	};
+	live_reap_orphans();
 	result = monitor_run(&monitor);
 	watch_options_free(&options);
 	return result;

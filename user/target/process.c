@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "target/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -67,4 +69,32 @@ int process_open_task(const struct process *p, pid_t tid)
 	snprintf(path, sizeof(path), "task/%d", tid);
 	fd = openat(p->procfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd >= 0 ? fd : errno == ENOENT ? -ESRCH : -errno;
+}
+
+int process_open_live_task(const struct process *p, pid_t *tid)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	int fd = openat(p->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *entry;
+
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return -ENOMEM;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		pid_t id = (pid_t)strtol(entry->d_name, NULL, 10);
+		_cleanup_close_ int taskfd = id > 0 ? process_open_task(p, id) : -1;
+		struct stat_line stat;
+
+		if (taskfd < 0 || stat_read(taskfd, &stat) < 0 || stat.state == 'Z' ||
+			stat.state == 'X')
+			continue;
+		if (tid)
+			*tid = id;
+		return TAKE_FD(taskfd);
+	}
+	return -ESRCH;
 }

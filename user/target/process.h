@@ -28,6 +28,9 @@ void process_close(struct process *p);
 /* Opens the directory task/TID of the process; -errno. The leader may be gone while threads live.
  */
 int process_open_task(const struct process *p, pid_t tid);
+/* The same for a thread that lives, the leader if it does; *TID (may be NULL) is its id. -ESRCH:
+ * all have ended. */
+int process_open_live_task(const struct process *p, pid_t *tid);
 
 /* Who a process is, as far as /proc tells: everything in it was chosen by that process or its
  * parent. */
