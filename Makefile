@@ -145,11 +145,24 @@ system: all targets
 vm: all targets
 	$(Q)scripts/vm-test 5.10 6.12
 
+# Captures against other dumpers. SIZES="64 1024", REPEAT=3, BENCH_PEERS="gcore;COMMAND {out} {pid}" (or PEERS=), BENCH_DIR:
+# tests/bench/run. Only a run of all sizes writes its tables to the document.
+BENCH_VARIABLES = $(foreach v,SIZES REPEAT BENCH_PEERS BENCH_DIR,$(if $($(v)),$(v)='$($(v))'))
+
+bench: BENCH_PEERS ?= $(PEERS)
+bench: all $(BUILD)/tests/bench/target
+	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap BENCH_TARGET=$(abspath $(BUILD))/tests/bench/target \
+		BENCH_DOC=docs/PERFORMANCE.md $(BENCH_VARIABLES) tests/bench/run
+
+$(BUILD)/tests/bench/target: tests/bench/target.c Makefile
+	@mkdir -p $(@D)
+	$(call QUIET,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -pthread -o $@ $<
+
 clean:
 	rm -rf $(BUILD)
 
 .PHONY: all install check check-format check-tidy check-cppcheck check-includes check-style unit unit-asan fuzz \
-	fuzz-run targets system vm clean
+	fuzz-run targets system vm bench clean
 .DELETE_ON_ERROR:
 .SECONDARY: $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 -include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(FUZZ_SOURCES:%.c=$(BUILD)/%.d)
