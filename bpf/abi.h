@@ -138,6 +138,7 @@ enum ct_loss {
 
 /* Set by user space before the programs are loaded. */
 struct ct_config {
+	__u64 fatal_mask;	 /* deaths of these signals are reported; bit N-1 is signal N */
 	__u64 first_chance_mask; /* signals reported when a handler takes them; bit N-1 is signal N
 				  */
 	__u32 watch_unmarked;	 /* a process without a valid mark: 1 report, 0 ignore */

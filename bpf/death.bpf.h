@@ -229,9 +229,12 @@ static __always_inline void fill_stack(struct ct_death *d)
 static __always_inline void emit_death(
 	void *ctx, struct task_struct *task, int sig, struct kernel_siginfo *info, __u32 flags)
 {
-	struct ct_death *death =
-		reserve(&deaths, CT_DEATH, sizeof(*death), CT_LOSS_DEATH_RING_FULL);
+	struct ct_death *death;
 
+	/* Nobody asked: the process' end, which is a small record, tells of it. */
+	if (!(config.fatal_mask & (1ULL << (sig - 1))))
+		return;
+	death = reserve(&deaths, CT_DEATH, sizeof(*death), CT_LOSS_DEATH_RING_FULL);
 	if (!death)
 		return;
 	fill_signal(&death->signal, ctx, task, sig, info, flags);

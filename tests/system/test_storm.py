@@ -28,8 +28,8 @@ def storm(t, how, n, patience, *args):
     assert accounted(watch) == n, f"{captured} captured + {skipped} skipped + losses = {accounted(watch)}, not {n}"
     for event in watch.of("skip"):
         assert event.get("reason"), f"a skip without a reason: {event}"
-    pids = [dig(e, "process.pid") for e in watch.of("capture") + watch.of("skip")]
-    assert len(pids) == len(set(pids)), "a process has two ends"
+    ends = [(dig(e, "process.pid"), dig(e, "process.start_time")) for e in watch.of("capture") + watch.of("skip")]
+    assert len(ends) == len(set(ends)), f"a process has two ends: {[e for e in ends if ends.count(e) > 1]}"
     assert len(t.captures()) == captured, f"{len(t.captures())} in the store, {captured} events"
     check_store(t.store)
     assert captured > 0, "nothing was captured at all"

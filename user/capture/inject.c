@@ -146,7 +146,7 @@ static int take_child(pid_t tid, pid_t *child)
 static int enter(struct injection *in, long nr, const uint64_t args[6])
 {
 	struct user_regs_struct regs = in->regs;
-	int status, r;
+	int status = 0, r;
 
 	inject_set_start(&regs, in->site, &in->frames);
 	r = set_regs(in->tid, &regs);

@@ -284,8 +284,12 @@ static json_t *run_worker(struct handler *h, const struct broker_client *client)
 	worker = fork();
 	if (worker < 0)
 		return failure("handler-failed", "no worker could be started");
-	if (worker == 0)
+	if (worker == 0) {
+		/* Whoever kills the handler means the capture; and a stopped worker would keep its
+		 * slot. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 		work(h, client, write_end);
+	}
 	cleanup_close(&write_end);
 	result = read_result(read_end, deadline);
 	if (result)

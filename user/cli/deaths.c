@@ -30,6 +30,7 @@ struct death {
 	struct decision decision;
 	bool asked, answered;
 	uint64_t conversation;
+	bool missing; /* at the last sweep */
 	bool ended;
 	uint64_t ended_ns; /* CLOCK_MONOTONIC */
 	int exit_code;
@@ -129,6 +130,8 @@ static const char *kernel_refusal(const struct death *death)
 {
 	const struct event_signal *s = &death->event->signal;
 
+	if ((death->exit_code & 0x7f) != s->number && death->exit_code)
+		return "killed-meanwhile";
 	if (s->not_dumpable)
 		return "not-dumpable";
 	if (s->core_soft == 1)
@@ -138,9 +141,7 @@ static const char *kernel_refusal(const struct death *death)
 
 static const char *kernel_refusal_detail(const struct death *death)
 {
-	const struct event_signal *s = &death->event->signal;
-
-	if (s->not_dumpable || s->core_soft == 1)
+	if (strcmp(kernel_refusal(death), "no-handler") != 0)
 		return NULL;
 	return "more crashes at once than kernel.core_pipe_limit, or no memory to start a handler";
 }
@@ -294,6 +295,23 @@ void deaths_ended(struct deaths *d, pid_t pid, uint64_t start_ticks, int exit_co
 	death->ended = true;
 	death->ended_ns = clock_now_ns(CLOCK_MONOTONIC);
 	death->exit_code = exit_code;
+}
+
+void deaths_sweep(struct deaths *d)
+{
+	for (struct death *death = d->head; death; death = death->next) {
+		const struct event_process *p = &death->event->process;
+		_cleanup_process_ struct process process = PROCESS_NONE;
+
+		if (death->ended)
+			continue;
+		if (process_open(p->pid, &process) == 0 && process.start_ticks == p->start_ticks)
+			death->missing = false;
+		else if (!death->missing)
+			death->missing = true; /* its record may be on the way */
+		else
+			deaths_ended(d, p->pid, p->start_ticks, 0);
+	}
 }
 
 static void progress_one(struct deaths *d, struct death *death, uint64_t now_ns)

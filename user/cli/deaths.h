@@ -45,6 +45,9 @@ void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *resu
 /* The last thread has ended. */
 void deaths_ended(struct deaths *d, pid_t pid, uint64_t start_ticks, int exit_code);
 
+/* Ends those whose process is gone for two sweeps, for when the record of its end was lost. */
+void deaths_sweep(struct deaths *d);
+
 /* Moves on what can move. NOW_NS is CLOCK_MONOTONIC. */
 void deaths_progress(struct deaths *d, uint64_t now_ns);
 /* Deaths whose last event is not out yet. */

@@ -127,6 +127,28 @@ static int pass_to_file(
 	return 0;
 }
 
+/* What served crashes before us. Where the last owner has left since the kernel started this
+ * handler, that is set again already. */
+static int previous(int runtimefd, char **pattern, int *suid_dumpable)
+{
+	_cleanup_free_ char *now = NULL, *suid = NULL;
+	int r = registry_previous(runtimefd, pattern, suid_dumpable);
+
+	if (r != -ENOENT)
+		return r;
+	r = io_read_file_at(AT_FDCWD, "/proc/sys/kernel/core_pattern", 4096, &now, NULL);
+	if (r == 0)
+		r = io_read_file_at(AT_FDCWD, "/proc/sys/fs/suid_dumpable", 64, &suid, NULL);
+	if (r < 0)
+		return r;
+	now[strcspn(now, "\n")] = '\0';
+	if (registry_is_ours(now))
+		return -ENOENT;
+	*suid_dumpable = atoi(suid);
+	*pattern = TAKE_PTR(now);
+	return 0;
+}
+
 int handler_pass_on(const struct handler_passthrough *h)
 {
 	_cleanup_free_ char *pattern = NULL, *reason = NULL, *uses_pid = NULL;
@@ -134,7 +156,7 @@ int handler_pass_on(const struct handler_passthrough *h)
 		.taskfd = h->taskfd,
 		.pidfd = h->process->pidfd,
 		.corefd = STDIN_FILENO};
-	int suid_dumpable, r = registry_previous(h->runtimefd, &pattern, &suid_dumpable);
+	int suid_dumpable, r = previous(h->runtimefd, &pattern, &suid_dumpable);
 	char exe[PATH_MAX];
 
 	if (r < 0)

@@ -22,6 +22,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/signals.h"
 #include "probe/probe.h"
 #include "sink/incident.h"
 
@@ -63,7 +64,8 @@ static void say(const struct monitor *m, json_t *event)
 
 static bool captures_core(const struct rule *rule)
 {
-	return !rule->observe && rule->what.kind != CORE_NONE && rule->fatal_signals;
+	return !rule->observe && rule->what.kind != CORE_NONE &&
+	       (rule->fatal_signals & signals_core_mask());
 }
 
 /* ---- arming ---- */
@@ -78,6 +80,7 @@ static int open_probe(struct monitor *m)
 {
 	const struct who *who = &m->rule->who;
 	struct probe_options options = {
+		.fatal_mask = m->rule->fatal_signals,
 		.first_chance_mask = m->rule->first_chance,
 		.watch_unmarked = !who_is_pids_only(who),
 		.report_exec = !who_is_pids_only(who) && !who->all,
@@ -117,6 +120,22 @@ static int watch_fd(const struct monitor *m, int fd)
 	return epoll_ctl(m->epollfd, EPOLL_CTL_ADD, fd, &interest) < 0 ? -errno : 0;
 }
 
+/* Before anything is changed on the host: from here on a signal ends the loop, which puts
+ * everything back. */
+static int open_signals(struct monitor *m)
+{
+	static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(handled); i++)
+		sigaddset(&set, handled[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	m->signalfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return m->signalfd < 0 ? -errno : 0;
+}
+
 static int open_loop(struct monitor *m)
 {
 	struct deaths_context context = {
@@ -126,21 +145,12 @@ static int open_loop(struct monitor *m)
 		.broker = m->broker,
 		.output = &m->output,
 	};
-	sigset_t set;
 	int r = deaths_new(&context, &m->deaths);
 
 	if (r < 0)
 		return r;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	m->signalfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	m->epollfd = epoll_create1(EPOLL_CLOEXEC);
-	if (m->signalfd < 0 || m->epollfd < 0)
+	if (m->epollfd < 0)
 		return -errno;
 	r = watch_fd(m, m->signalfd);
 	r = r < 0 ? r : watch_fd(m, probe_fd(m->probe));
@@ -181,6 +191,8 @@ static int arm(struct monitor *m)
 	}
 	r = relay_open(fileno(m->feed.out), &m->feed.relay); /* first: it inherits what is open */
 	r = r < 0 ? fail("feed", r) : open_command(m);
+	r = r < 0 ? r
+		  : open_signals(m); /* behind the command, which must not inherit them blocked */
 	r = r < 0 ? r : open_probe(m);
 	r = r < 0 ? r : open_capture(m);
 	r = r < 0 ? r : open_loop(m);
@@ -385,6 +397,13 @@ static void check_losses(struct monitor *m)
 
 	for (int i = 0; i < n; i++)
 		say_loss(m, losses[i].reason, losses[i].count);
+	if (m->targets.unjudged)
+		say_loss(m, "unjudged", m->targets.unjudged);
+	m->targets.unjudged = 0;
+	/* An end that was lost, or missed while arming, would be waited for. */
+	if (n > 0 || who_is_pids_only(&m->rule->who))
+		targets_sweep(&m->targets);
+	deaths_sweep(m->deaths);
 	if (unread)
 		say_loss(m, "feed-full", unread);
 	if (relay_lost(m->feed.relay) == unread) /* there was room for it */

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <search.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -103,6 +104,22 @@ int targets_add(struct targets *t, struct identity *id, const struct target **ou
 	return 0;
 }
 
+void targets_sweep(struct targets *t)
+{
+	for (struct target *target = t->head, *next; target; target = next) {
+		_cleanup_process_ struct process p = PROCESS_NONE;
+
+		next = target->next;
+		if (process_open(target->pid, &p) == 0 && p.start_ticks == target->start_ticks &&
+			process_verify(&p) == 0)
+			target->missing = false;
+		else if (!target->missing)
+			target->missing = true; /* its record may be on the way */
+		else
+			targets_remove(t, target->pid, target->start_ticks);
+	}
+}
+
 void targets_free(struct targets *t)
 {
 	while (t->head)
@@ -198,14 +215,23 @@ static int copy_identity(const struct identity *in, struct identity *out)
 	return 0;
 }
 
-/* The path of an image whose process may be gone, as it was given to execve; where that was no full
- * path, or was a script's or a link's, the base name that the kernel side saw is all there is. */
-static const char *executed(const struct event *e)
+/* The path that was given to execve, made absolute: from the parent's directory, which is that of a
+ * program a shell started as ./x. It is taken only where it is the image that the kernel side saw;
+ * else its base name is all there is. */
+static char *executed(const struct event *e)
 {
-	const char *path = e->kind == EVENT_EXEC && e->filename ? e->filename : "";
-	const char *slash = strrchr(path, '/');
+	const char *given = e->kind == EVENT_EXEC && e->filename ? e->filename : "";
+	char path[PATH_MAX], real[PATH_MAX];
+	const char *slash;
 
-	return path[0] == '/' && strcmp(slash + 1, e->process.exe) == 0 ? path : e->process.exe;
+	if (given[0] == '/')
+		snprintf(path, sizeof(path), "%s", given);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/cwd/%s", e->process.ppid, given);
+	if (given[0] && given[0] != '/' && realpath(path, real))
+		snprintf(path, sizeof(path), "%s", real);
+	slash = strrchr(path, '/');
+	return strdup(given[0] && strcmp(slash + 1, e->process.exe) == 0 ? path : e->process.exe);
 }
 
 /* The event itself says enough to name and judge a process that is gone. */
@@ -222,7 +248,7 @@ static int complete_from_event(const struct event *e, struct identity *id)
 	id->start_ticks = p->start_ticks;
 	memcpy(id->comm, p->comm, sizeof(id->comm));
 	if (!id->executable && p->exe[0])
-		id->executable = strdup(executed(e));
+		id->executable = executed(e);
 	if (!id->arguments_size && e->arguments) {
 		free(id->arguments);
 		id->arguments = malloc(e->arguments_size + 1);
@@ -287,6 +313,23 @@ static void ignore(struct targets *t, const struct event_process *p, const struc
 		probe_unmark(t->probe, p->pid);
 }
 
+/* It does not match, but might, were more known of it. */
+static bool might_match(const struct who *w, const struct identity *id)
+{
+	const struct who_list *exe = &w->globs[WHO_EXE];
+
+	if (!id->cgroup &&
+		(w->globs[WHO_CGROUP].n || w->globs[WHO_UNIT].n || w->globs[WHO_CONTAINER].n))
+		return true;
+	for (size_t i = 0; id->executable && id->executable[0] != '/' && i < exe->n; i++) {
+		const char *slash = strrchr(exe->v[i], '/');
+
+		if (text_glob(slash ? slash + 1 : exe->v[i], id->executable))
+			return true;
+	}
+	return false;
+}
+
 bool targets_judge(struct targets *t, const struct event *e, const struct identity *id)
 {
 	const struct event_process *p = &e->process;
@@ -304,5 +347,7 @@ bool targets_judge(struct targets *t, const struct event *e, const struct identi
 	if (!who_is_changeable(t->who) && !t->who->tree && id->executable &&
 		id->executable[0] == '/')
 		ignore(t, p, id);
+	else if (e->kind == EVENT_DEATH && might_match(t->who, id))
+		t->unjudged++;
 	return false;
 }

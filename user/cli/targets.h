@@ -15,6 +15,7 @@ struct target {
 	struct target *next, **at; /* AT is what points to it */
 	pid_t pid;
 	uint64_t start_ticks;
+	bool missing;		  /* at the last sweep */
 	struct identity identity; /* as it was when it became a target */
 };
 
@@ -24,6 +25,8 @@ struct targets {
 	struct target *head;
 	void *by_pid; /* the same, for tsearch(3): thousands may be watched */
 	size_t n;
+	uint64_t unjudged; /* deaths of processes that were gone before it was known whether they
+			      match */
 };
 
 /* Looks through /proc once, marks and adds what matches. 0 or -errno. */
@@ -32,6 +35,8 @@ int targets_find(struct targets *t);
 int targets_add(struct targets *t, struct identity *id, const struct target **out);
 void targets_remove(struct targets *t, pid_t pid, uint64_t start_ticks);
 const struct target *targets_get(const struct targets *t, pid_t pid, uint64_t start_ticks);
+/* Removes those that are gone for two sweeps, for when the record of their end was lost. */
+void targets_sweep(struct targets *t);
 void targets_free(struct targets *t);
 
 /* What is known of the event's process: from /proc while it is there, else from the table, else

@@ -211,6 +211,7 @@ int probe_open(const struct probe_options *options, struct probe **out)
 	if (!p->skeleton)
 		return -errno;
 	config = (struct ct_config *)&p->skeleton->rodata->config;
+	config->fatal_mask = options->fatal_mask;
 	config->first_chance_mask = options->first_chance_mask;
 	config->watch_unmarked = options->watch_unmarked;
 	config->report_exec = options->report_exec;

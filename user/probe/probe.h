@@ -10,6 +10,7 @@
 struct probe;
 
 struct probe_options {
+	uint64_t fatal_mask;	    /* deaths of these signals are reported */
 	uint64_t first_chance_mask; /* signals reported when a handler takes them */
 	bool watch_unmarked;	    /* report processes nobody has judged yet */
 	bool report_exec;	    /* EVENT_EXEC of every process that is not ignored */
