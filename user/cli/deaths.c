@@ -104,15 +104,6 @@ bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks)
 	return find(d, pid, start_ticks) != NULL;
 }
 
-static void say(const struct deaths *d, json_t *event)
-{
-	int r = event ? feed_write(d->context.feed, event) : -ENOMEM;
-
-	if (r < 0)
-		log_error("event=feed errno=%d", -r);
-	json_decref(event);
-}
-
 static void settle(struct deaths *d, struct death *death, const char *reason, const char *detail)
 {
 	json_t *skip = incident_follow(death->trip, "skip", clock_now_ns(CLOCK_REALTIME));
@@ -121,7 +112,7 @@ static void settle(struct deaths *d, struct death *death, const char *reason, co
 		json_put_text(skip, "reason", reason);
 	if (skip && detail)
 		json_put_text(skip, "detail", detail);
-	say(d, skip);
+	feed_say(d->context.feed, skip);
 	death->settled = true;
 }
 
@@ -186,7 +177,7 @@ static void decide(struct deaths *d, struct death *death)
 		rule_decide(d->context.rule, d->context.state, e, clock_now_ns(CLOCK_BOOTTIME));
 	death->decided = true;
 	d->counts.tripped++;
-	say(d, json_incref(death->trip));
+	feed_say(d->context.feed, json_incref(death->trip));
 	if (death->decision.skip_reason)
 		settle(d, death, death->decision.skip_reason, NULL);
 	else if (!death->decision.capture)
@@ -281,7 +272,7 @@ void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *resu
 		fail(d, death, "capture-failed", strerror(-r));
 		return;
 	}
-	say(d, json_incref(incident));
+	feed_say(d->context.feed, json_incref(incident));
 	d->counts.captured++;
 	death->settled = true;
 }
@@ -356,6 +347,16 @@ void deaths_progress(struct deaths *d, uint64_t now_ns)
 		} else {
 			at = &death->next;
 		}
+	}
+}
+
+void deaths_finish(struct deaths *d)
+{
+	for (struct death *death = d->head; death; death = death->next) {
+		if (!death->decided)
+			decide(d, death);
+		if (!death->settled) /* its handler, if it has one, publishes what it was told to */
+			fail(d, death, "interrupted", NULL);
 	}
 }
 

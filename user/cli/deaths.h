@@ -50,6 +50,8 @@ void deaths_sweep(struct deaths *d);
 
 /* Moves on what can move. NOW_NS is CLOCK_MONOTONIC. */
 void deaths_progress(struct deaths *d, uint64_t now_ns);
+/* The watch ends: what is still on its way gets its last event now, as far as it has come. */
+void deaths_finish(struct deaths *d);
 /* Deaths whose last event is not out yet. */
 size_t deaths_pending(const struct deaths *d);
 

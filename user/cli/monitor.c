@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/deaths.h"
 #include "cli/launch.h"
+#include "cli/losses.h"
 #include "cli/destination.h"
 #include "cli/targets.h"
 #include "lib/cleanup.h"
@@ -52,15 +53,6 @@ struct monitor {
 	uint64_t end_ns, next_check_ns; /* CLOCK_MONOTONIC; 0: none */
 	int interrupts;
 };
-
-static void say(const struct monitor *m, json_t *event)
-{
-	int r = event ? feed_write(&m->feed, event) : -ENOMEM;
-
-	if (r < 0)
-		log_error("event=feed errno=%d", -r);
-	json_decref(event);
-}
 
 static bool captures_core(const struct rule *rule)
 {
@@ -200,7 +192,7 @@ static int arm(struct monitor *m)
 		return r;
 	m->end_ns = m->options->duration_ns ? now + m->options->duration_ns : 0;
 	m->next_check_ns = now + CHECK_NS;
-	say(m, armed_event(m->rule, &m->targets, &m->output));
+	feed_say(&m->feed, armed_event(m->rule, &m->targets, &m->output));
 	return launch_release(&m->launch);
 }
 
@@ -231,7 +223,7 @@ static void say_target(const struct monitor *m, const struct identity *id)
 
 	if (event)
 		json_put(event, "process", incident_process(id));
-	say(m, event);
+	feed_say(&m->feed, event);
 }
 
 /* A new image, or a new child of the tree: a target from now on, or no longer. */
@@ -279,7 +271,7 @@ static void take_exit(struct monitor *m, const struct event *e)
 
 	deaths_ended(m->deaths, p->pid, p->start_ticks, e->exit_code);
 	if (target && !known)
-		say(m, incident_exit(&target->identity, e->exit_code, e->time_ns));
+		feed_say(&m->feed, incident_exit(&target->identity, e->exit_code, e->time_ns));
 	targets_remove(&m->targets, p->pid, p->start_ticks);
 }
 
@@ -378,55 +370,14 @@ static void read_broker(struct monitor *m)
 
 /* ---- the loop ---- */
 
-static void say_loss(const struct monitor *m, const char *reason, uint64_t count)
+static void check(struct monitor *m)
 {
-	json_t *event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
-
-	if (event) {
-		json_put_text(event, "reason", reason);
-		json_put_int(event, "count", (int64_t)count);
-	}
-	say(m, event);
-}
-
-static void check_losses(struct monitor *m)
-{
-	struct probe_loss losses[PROBE_LOSSES_MAX];
-	int n = probe_losses(m->probe, losses);
-	uint64_t unread = relay_lost(m->feed.relay);
-
-	for (int i = 0; i < n; i++)
-		say_loss(m, losses[i].reason, losses[i].count);
-	if (m->targets.unjudged)
-		say_loss(m, "unjudged", m->targets.unjudged);
-	m->targets.unjudged = 0;
 	/* An end that was lost, or missed while arming, would be waited for. */
-	if (n > 0 || who_is_pids_only(&m->rule->who))
+	if (losses_say(&m->feed, m->probe, &m->targets) || who_is_pids_only(&m->rule->who))
 		targets_sweep(&m->targets);
 	deaths_sweep(m->deaths);
-	if (unread)
-		say_loss(m, "feed-full", unread);
-	if (relay_lost(m->feed.relay) == unread) /* there was room for it */
-		relay_told(m->feed.relay);
-}
-
-static void check_pattern(struct monitor *m)
-{
-	int r = m->registry ? registry_check(m->registry) : 0;
-
-	if (r == 1 || r == -EBUSY) {
-		json_t *event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
-
-		if (event) {
-			json_put_text(event, "reason",
-				r == 1 ? "core-pattern-rewritten" : "core-pattern-taken");
-			json_put_text(event, "detail", registry_rewritten(m->registry));
-			json_put_int(event, "count", 0); /* of crashes lost nothing is known */
-		}
-		say(m, event);
-	} else if (r < 0) {
-		log_error("event=check what=core_pattern error=\"%s\"", strerror(-r));
-	}
+	if (m->registry)
+		losses_say_pattern(&m->feed, m->registry);
 }
 
 static void read_signals(struct monitor *m)
@@ -477,8 +428,7 @@ static void loop(struct monitor *m)
 		deaths_progress(m->deaths, now);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;
-			check_losses(m);
-			check_pattern(m);
+			check(m);
 		}
 		if (!more && is_over(m, now))
 			return;
@@ -511,7 +461,8 @@ int monitor_run(const struct monitor_options *options)
 
 	if (arm(&m) == 0) {
 		loop(&m);
-		check_losses(&m);
+		deaths_finish(m.deaths);
+		losses_say(&m.feed, m.probe, &m.targets);
 		result = status(&m);
 	}
 	disarm(&m);

@@ -6,6 +6,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/json.h"
+#include "lib/log.h"
 #include "lib/text.h"
 
 #define TEXT_SHOWN 200 /* bytes of a name or path on a terminal */
@@ -221,4 +222,13 @@ int feed_write(const struct feed *f, const json_t *event)
 	if (fclose(into.out) != 0)
 		return -ENOMEM;
 	return r == 0 && size ? relay_send(f->relay, text, size) : r;
+}
+
+void feed_say(const struct feed *f, json_t *event)
+{
+	int r = event ? feed_write(f, event) : -ENOMEM;
+
+	if (r < 0)
+		log_error("event=feed errno=%d", -r);
+	json_decref(event);
 }

@@ -20,3 +20,6 @@ struct feed {
 /* Writes one event and flushes. -EPIPE and the like when the reader is gone; what a relay has no
  * room for is counted there. */
 int feed_write(const struct feed *f, const json_t *event);
+/* The same for an event that is given away (NULL: there was no memory for it); a failure is logged.
+ */
+void feed_say(const struct feed *f, json_t *event);
