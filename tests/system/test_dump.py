@@ -114,7 +114,8 @@ def test_stop_breaks_off_at_max_pause(t):
     writer = t.spawn([os.environ.get("CORETRAP", "build/coretrap"), "dump", process.pid, "--snapshot", "stop",
                       "--max-pause", "400ms", "--compress", "none", "-o", "-"], stdout=subprocess.PIPE,
                      stderr=subprocess.PIPE)
-    time.sleep(1.5)
+    until(lambda: "TracerPid:\t0" not in open(f"/proc/{process.pid}/status").read(), 70, "stop")
+    time.sleep(0.8)
     gap = int(ask(process)[1])
     assert 100_000 < gap < 600_000, gap
     _, err = writer.communicate(timeout=20)

@@ -18,6 +18,7 @@
 #include "capture/restart.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/io.h"
 
 #define REAP_FREEZE_NS (200 * NSEC_PER_MSEC)
 
@@ -86,10 +87,9 @@ static const char *why(int error)
 int clone_take(struct freezer *f, const struct thread_states *states, int memfd,
 	const struct inject_site *site, bool seccomp, struct clone *out, char *reason)
 {
-	struct clone c = {.injection = {.process = f->process,
-				  .site = site,
-				  .memfd = memfd,
-				  .suspend_seccomp = seccomp}};
+	struct clone c = {
+		.injection = {
+			.process = f->process, .site = site, .memfd = memfd, .seccomp = seccomp}};
 	int64_t result = 0;
 	int r = inject_check_site(memfd, site) ? prepare(&c.injection, states) : -EFAULT;
 
@@ -187,11 +187,22 @@ void clone_free(struct clone *c)
 	inject_free(&c->injection);
 }
 
+/* Where that cannot be told, as if it had. */
+static bool has_filter(const struct process *p, pid_t tid)
+{
+	_cleanup_close_ int taskfd = process_open_task(p, tid);
+	_cleanup_free_ char *status = NULL;
+
+	return taskfd < 0 || io_read_file_at(taskfd, "status", 65536, &status, NULL) < 0 ||
+	       !strstr(status, "\nSeccomp:\t0\n");
+}
+
 static int reap_through(const struct process *p, const struct inject_site *site, int memfd,
 	const struct restart_looks *looks, pid_t tid, pid_t ns_pid)
 {
 	_cleanup_thread_states_ struct thread_states states = {0};
-	_cleanup_injection_ struct injection in = {.process = p, .site = site, .memfd = memfd};
+	_cleanup_injection_ struct injection in = {
+		.process = p, .site = site, .memfd = memfd, .seccomp = has_filter(p, tid)};
 	const uint64_t args[6] = {(uint64_t)ns_pid, 0, __WALL | WNOHANG, 0};
 	struct user_regs_struct regs;
 	int64_t result = 0;

@@ -191,8 +191,10 @@ static int hold(struct holder *h)
 	now = clock_now_ns(CLOCK_MONOTONIC);
 	r = freeze_all(&h->freezer, h->req->process, now + h->req->freeze_ns);
 	h->report.frozen_ns = h->freezer.began_ns;
-	if (r < 0)
+	if (r < 0) {
+		h->report.reason[0] = '\0'; /* why it is not cloned does not matter any more */
 		return fail(h, r, h->freezer.reason);
+	}
 	r = take_registers(h);
 	if (r == 0)
 		r = take_snapshot(h);
@@ -282,7 +284,7 @@ static void serve(struct holder *h)
 	}
 }
 
-static void finish(struct holder *h)
+static void end_clone(struct holder *h)
 {
 	uint64_t pause;
 
@@ -295,7 +297,6 @@ static void finish(struct holder *h)
 				 !still_there(h);
 		fault_point("reaped");
 	}
-	send_all(h->sock, &h->last, sizeof(h->last));
 }
 
 _Noreturn void holder_run(const struct hold_request *req, struct hold_shared *shared, int sock)
@@ -310,9 +311,12 @@ _Noreturn void holder_run(const struct hold_request *req, struct hold_shared *sh
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();
 	r = hold(&h);
-	if (report(&h, r) < 0 || r < 0)
-		_exit(1);
-	serve(&h);
-	finish(&h);
+	if (report(&h, r) == 0 && r == 0)
+		serve(&h);
+	/* A thread that did not come back from the call comes right when we end, and only then. */
+	if (r == 0 || h.clone.ns_pid)
+		end_clone(&h);
+	if (r == 0)
+		send_all(h.sock, &h.last, sizeof(h.last));
 	_exit(0);
 }

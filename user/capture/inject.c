@@ -122,21 +122,34 @@ static int run(struct injection *in, enum __ptrace_request how, uint64_t limit_n
 	}
 }
 
+/* A filter might kill the process for our call. It may have been installed since we looked, so each
+ * is suspended that can be. */
+static int set_options(const struct injection *in, pid_t tid, long options)
+{
+	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options | SUSPEND_SECCOMP) == 0)
+		return 0;
+	/* It takes CAP_SYS_ADMIN, a kernel with CONFIG_CHECKPOINT_RESTORE, and no filter of ours.
+	 */
+	if (errno == ESRCH || in->seccomp)
+		return -errno;
+	return ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 ? -errno : 0;
+}
+
 /* The child's first act is to be tied to us: it must not outlive whoever watches it. */
-static int take_child(pid_t tid, pid_t *child)
+static int take_child(const struct injection *in, pid_t *child)
 {
 	unsigned long message;
 	int status, r;
 
-	if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &message) < 0)
+	if (ptrace(PTRACE_GETEVENTMSG, in->tid, NULL, &message) < 0)
 		return -errno;
 	fault_point("inject.cloned");
 	r = freeze_wait((pid_t)message, 0, &status);
 	if (r < 0)
 		return r;
-	if (ptrace(PTRACE_SETOPTIONS, (pid_t)message, NULL,
-		    PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
-		return -errno;
+	r = set_options(in, (pid_t)message, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);
+	if (r < 0)
+		return r;
 	fault_point("inject.tied");
 	*child = (pid_t)message;
 	return 0;
@@ -194,19 +207,19 @@ static int leave(struct injection *in)
 int inject_call(
 	struct injection *in, long nr, const uint64_t args[6], pid_t *child, int64_t *result)
 {
-	long options = PTRACE_O_TRACESYSGOOD | (child ? PTRACE_O_TRACECLONE : 0) |
-		       (in->suspend_seccomp ? SUSPEND_SECCOMP : 0);
+	long options = PTRACE_O_TRACESYSGOOD | (child ? PTRACE_O_TRACECLONE : 0);
 	struct user_regs_struct regs;
 	int status = 0, r;
 
-	if (ptrace(PTRACE_SETOPTIONS, in->tid, NULL, options) < 0)
-		return -errno;
+	r = set_options(in, in->tid, options);
+	if (r < 0)
+		return r;
 	r = enter(in, nr, args);
 	/* From here on it takes as long as the kernel needs: nothing can break a clone off. */
 	if (r == 0)
 		r = run(in, PTRACE_SYSCALL, 0, &status);
 	if (r == 0 && child && status >> 8 == (SIGTRAP | PTRACE_EVENT_CLONE << 8)) {
-		r = take_child(in->tid, child);
+		r = take_child(in, child);
 		if (r == 0)
 			r = run(in, PTRACE_SYSCALL, 0, &status);
 	}

@@ -22,8 +22,8 @@ struct injection {
 	struct user_regs_struct regs; /* to go on with */
 	uint64_t mask;
 	struct inject_frames frames;
-	uint8_t *saved; /* what the frames lie on */
-	bool suspend_seccomp;
+	uint8_t *saved;	    /* what the frames lie on */
+	bool seccomp;	    /* it has a filter, which must be suspended */
 	bool stopped_again; /* a SIGSTOP came meanwhile, to be sent again */
 };
 

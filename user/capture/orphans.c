@@ -86,10 +86,12 @@ int orphans_parse_stat(const char *line, struct orphan_stat *out)
 
 int orphans_is_ours(const struct orphan_stat *s, pid_t parent, uint64_t since)
 {
-	/* Killed with its tracer, or it found nobody and left by its own frame. */
+	/* Killed with its tracer, or it found nobody and left by its own frame, which a seccomp
+	 * filter of the process may have forbidden. */
 	return s->state == 'Z' && s->ppid == parent && s->exit_signal == 0 &&
 	       s->start_ticks >= since &&
-	       (s->exit_code == SIGKILL || s->exit_code == INJECT_EXIT_CODE << 8);
+	       ((s->exit_code & 0x7f) == SIGKILL || (s->exit_code & 0x7f) == SIGSYS ||
+		       s->exit_code == INJECT_EXIT_CODE << 8);
 }
 
 /* Its id in the PID namespace of its parent, which is its own: the last one of NSpid. */

@@ -78,6 +78,17 @@ bool preflight_is_fork_monitored(const char *fdinfo)
 	return api && sscanf(api + 5, "%*x:%" SCNx64, &features) == 1 && (features & EVENT_FORK);
 }
 
+/* The first child in a new namespace is its init: with it, all that follow would end. */
+static void look_at_namespaces(const struct process *p, struct preflight *out)
+{
+	char own[64] = "", children[64] = "";
+
+	if (readlinkat(p->procfd, "ns/pid", own, sizeof(own) - 1) > 0 &&
+		readlinkat(p->procfd, "ns/pid_for_children", children, sizeof(children) - 1) > 0 &&
+		strcmp(own, children) != 0)
+		SAY(out->no_fork, "its children live in another PID namespace than itself");
+}
+
 /* A userfaultfd that wants to hear of forks makes the fork wait for its reader, who may be among
  * those that stand still. */
 static void look_at_descriptors(const struct process *p, struct preflight *out)
@@ -207,6 +218,8 @@ int preflight_check(const struct process *p, struct preflight *out)
 		look_at_owner(taskfd, status, out);
 	if (out->refused[0])
 		return -EPERM;
+	if (!out->no_fork[0])
+		look_at_namespaces(p, out);
 	if (!out->no_fork[0])
 		look_at_descriptors(p, out);
 	if (!out->no_fork[0])

@@ -16,7 +16,8 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 
-#define FREEZE_NS (1 * NSEC_PER_SEC)
+/* Threads that do not stop (a vfork parent, a dead disk) keep the others standing this long. */
+#define FREEZE_NS (500 * NSEC_PER_MSEC)
 
 /* Mappings whose bytes a clone has not got: read from the process, at another moment. */
 #define ONLY_LIVE (MAPPING_DONTFORK | MAPPING_WIPEONFORK)

@@ -116,7 +116,10 @@ static int write_capture(struct live *l, json_t **incident, char **reason)
 		.trigger = job->trigger,
 		.snapshot = snapshot_name(s),
 		.output_fd = job->output_fd,
-		.held_ns = s->hold.frozen_ns};
+		.held_ns = s->hold.frozen_ns,
+		.deadline_ns = s->hold.way == HOLD_STOP && l->what.max_pause_ns
+				       ? s->hold.frozen_ns + l->what.max_pause_ns
+				       : 0};
 
 	s->memory.cancelled = job->cancelled;
 	if (s->hold.way == HOLD_MOMENT)
