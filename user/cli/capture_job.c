@@ -238,6 +238,7 @@ static int write_core(struct work *w, int fd)
 		.memory = w->memory,
 		.kind = w->kind,
 		.compression = job->what->compression,
+		.compress_threads = job->what->compress_threads,
 		.coredump_filter = coredump_filter(w),
 		.incident = w->incident,
 		.deadline_ns = job->deadline_ns,

@@ -27,10 +27,13 @@ enum { /* options without a letter */
 	OPT_SNAPSHOT,
 	OPT_MAX_PAUSE,
 	OPT_COMPRESS,
+	OPT_COMPRESS_THREADS,
 	OPT_COMMENT,
 	OPT_IGNORE_CORE_LIMIT,
 	OPT_JSON,
 };
+
+#define COMPRESS_THREADS_MAX 64
 
 static const struct argp_option options[] = {
 	{"kind", OPT_KIND, "full|heap|mini|stacks", 0, "how much of it (default full)", 0},
@@ -45,6 +48,8 @@ static const struct argp_option options[] = {
 		0},
 	{"compress", OPT_COMPRESS, "zstd|none", 0,
 		"of the core (default zstd; none: a sparse file)", 0},
+	{"compress-threads", OPT_COMPRESS_THREADS, "N", 0,
+		"that compress it (default: as many as the machine can spare)", 0},
 	{"output", 'o', "DIR|FILE|-", 0,
 		"a store of captures (default /var/lib/coretrap), a new file, or standard output",
 		0},
@@ -74,6 +79,16 @@ static void parse_pid(struct argp_state *state, struct dump_options *o, const ch
 	o->pid = (pid_t)pid;
 }
 
+static void parse_threads(struct argp_state *state, struct dump_options *o, const char *arg)
+{
+	uint64_t threads;
+
+	if (text_parse_u64(arg, &threads) < 0 || threads == 0 || threads > COMPRESS_THREADS_MAX)
+		argp_error(state, "--compress-threads: '%s' is not a number from 1 to %d", arg,
+			COMPRESS_THREADS_MAX);
+	o->what.compress_threads = (unsigned int)threads;
+}
+
 static int parse_name(
 	struct argp_state *state, const char *flag, const char *arg, int value, const char *names)
 {
@@ -88,6 +103,8 @@ static void check(struct argp_state *state, struct dump_options *o)
 		argp_error(state, "PID is missing");
 	if (o->what.kind == CORE_STACKS && o->compress_given)
 		argp_error(state, "--compress: kind stacks has no core");
+	if (o->what.compress_threads && o->what.compression == COMPRESS_NONE)
+		argp_error(state, "--compress-threads: --compress none needs none");
 	if (o->what.kind == CORE_STACKS && o->what.snapshot != SNAPSHOT_AUTO)
 		argp_error(state, "--snapshot: kind stacks has no memory");
 	o->what.form = destination_form(o->what.output);
@@ -119,6 +136,9 @@ static void parse_what(int key, char *arg, struct argp_state *state, struct dump
 		o->what.compression = (enum core_compression)parse_name(
 			state, "--compress", arg, core_compression_parse(arg), "zstd, none");
 		o->compress_given = true;
+		break;
+	case OPT_COMPRESS_THREADS:
+		parse_threads(state, o, arg);
 		break;
 	case OPT_COMMENT:
 		if (strlen(arg) > 4096)

@@ -23,8 +23,9 @@ struct core_request {
 	struct memory *memory;
 	enum core_kind kind; /* full, heap or mini */
 	enum core_compression compression;
-	unsigned int coredump_filter; /* bits of /proc/PID/coredump_filter */
-	const json_t *incident;	      /* goes into the note owned by "coretrap"; may be NULL */
+	unsigned int compress_threads; /* 0: as many as the machine can spare */
+	unsigned int coredump_filter;  /* bits of /proc/PID/coredump_filter */
+	const json_t *incident;	       /* goes into the note owned by "coretrap"; may be NULL */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0: none; past it the rest is left out, and said */
 	uint64_t keep_free; /* bytes the file system must keep free; below, the rest is left out */
 	int fd;		    /* regular file (holes are made) or a pipe; at offset 0 */

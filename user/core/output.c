@@ -174,6 +174,12 @@ int output_open(int fd, enum core_compression compression, struct output **out)
 	return 0;
 }
 
+void output_set_threads(struct output *o, unsigned int threads)
+{
+	if (o->zstd && threads)
+		ZSTD_CCtx_setParameter(o->zstd, ZSTD_c_nbWorkers, (int)threads);
+}
+
 int output_write(struct output *o, const void *data, size_t len)
 {
 	int r = flush_hole(o);

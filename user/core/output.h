@@ -13,6 +13,9 @@ struct output;
 
 /* FD is borrowed, at offset 0. 0 or -errno. */
 int output_open(int fd, enum core_compression compression, struct output **out);
+/* How many threads compress, before the first byte; 0: as many as the machine can spare. Without
+ * effect where nothing is compressed. */
+void output_set_threads(struct output *o, unsigned int threads);
 /* Appends. 0 or -errno; after an error the output is of no use. */
 int output_write(struct output *o, const void *data, size_t len);
 /* Appends LEN zero bytes, at next to no cost in time and space where the form allows it. */

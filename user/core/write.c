@@ -116,6 +116,8 @@ static int write_planned(const struct core_request *req, struct plan *plan, stru
 	if (r == 0)
 		r = output_open(req->fd, req->compression, &output);
 	if (r == 0)
+		output_set_threads(output, req->compress_threads);
+	if (r == 0)
 		r = output_write(output, head.data, head.size);
 	if (r == 0)
 		r = copy_memory(req, plan, output, &copy);

@@ -34,6 +34,7 @@ enum snapshot_mode {   /* how a live process is held while its core is written *
 struct capture_options {
 	enum core_kind kind;
 	enum core_compression compression;
+	unsigned int compress_threads; /* 0: as many as the machine can spare */
 	enum output_form form;
 	const char *output;  /* DIR or FILE; NULL: the default store */
 	const char *comment; /* may be NULL; the user's own words */
