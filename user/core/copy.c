@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/ahead.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 
@@ -18,7 +19,7 @@ struct copier {
 	struct copy *result;
 	uint64_t done, total;
 	uint8_t *states; /* of BLOCK_PAGES */
-	char *buffer;	 /* of BUFFER_SIZE */
+	struct ahead *ahead;
 };
 
 static bool is_zero(const char *page)
@@ -83,6 +84,11 @@ static void lose_page(struct copier *c, const struct segment *s, uint64_t addres
 	*said = true;
 }
 
+static size_t part_of(uint64_t start, uint64_t end)
+{
+	return end - start < BUFFER_SIZE ? end - start : BUFFER_SIZE;
+}
+
 /* Copies [start, end) of S, up to a stop, and sets *REACHED. */
 static int copy_run(struct copier *c, const struct segment *s, uint64_t start, uint64_t end,
 	bool *said, uint64_t *reached)
@@ -90,13 +96,13 @@ static int copy_run(struct copier *c, const struct segment *s, uint64_t start, u
 	int r = 0;
 
 	while (r == 0 && start < end) {
-		size_t want = end - start < BUFFER_SIZE ? end - start : BUFFER_SIZE;
+		const char *data;
 		ssize_t n;
 
 		r = check_limits(c);
 		if (r < 0 || c->result->stop)
 			break;
-		n = c->req->memory->read(c->req->memory, start, c->buffer, want);
+		n = ahead_take(c->ahead, start, part_of(start, end), &data);
 		if (n == -ESRCH) {
 			c->result->stop = COPY_GONE;
 			break;
@@ -104,7 +110,10 @@ static int copy_run(struct copier *c, const struct segment *s, uint64_t start, u
 		if (n > 0)
 			n -= n % MEMORY_PAGE;
 		if (n > 0) {
-			r = put_pages(c, c->buffer, (size_t)n);
+			if (start + (uint64_t)n < end)
+				ahead_start(c->ahead, start + (uint64_t)n,
+					part_of(start + (uint64_t)n, end));
+			r = put_pages(c, data, (size_t)n);
 		} else {
 			lose_page(c, s, start, said);
 			n = MEMORY_PAGE;
@@ -185,20 +194,20 @@ int copy_memory(const struct core_request *req, const struct plan *plan, struct 
 	struct copy *out)
 {
 	_cleanup_free_ uint8_t *states = malloc(BLOCK_PAGES);
-	_cleanup_free_ char *buffer = aligned_alloc(MEMORY_PAGE, BUFFER_SIZE);
+	_cleanup_ahead_ struct ahead *ahead = NULL;
 	struct copier c = {
 		.req = req,
 		.output = output,
 		.result = out,
 		.total = plan->memory_size,
 		.states = states,
-		.buffer = buffer,
 	};
-	int r = 0;
+	int r = ahead_open(req->memory, BUFFER_SIZE, &ahead);
 
 	*out = (struct copy){0};
-	if (!states || !buffer)
+	if (r < 0 || !states)
 		return -ENOMEM;
+	c.ahead = ahead;
 	for (size_t i = 0; r == 0 && i < plan->n; i++)
 		r = copy_segment(&c, plan_in_file(plan, i));
 	return r;
