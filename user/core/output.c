@@ -212,6 +212,7 @@ void output_free(struct output **o)
 {
 	if (!*o)
 		return;
+	window_close(&(*o)->window);
 	ZSTD_freeCCtx((*o)->zstd);
 	free((*o)->buffer);
 	free((*o)->large.data);

@@ -8,6 +8,7 @@
 
 struct window {
 	int fd;		  /* borrowed */
+	int directfd;	  /* the same file past the page cache; -1: it cannot be had */
 	bool seekable;	  /* a regular file, where holes are left out */
 	uint64_t at;	  /* bytes of the file so far, holes included */
 	uint64_t sent;	  /* up to here, writing to the disk was started */
@@ -18,3 +19,4 @@ int window_open(int fd, struct window *out);
 int window_write(struct window *w, const void *data, size_t len);
 int window_hole(struct window *w, uint64_t len);
 int window_finish(struct window *w);
+void window_close(struct window *w);
