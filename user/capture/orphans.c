@@ -19,7 +19,19 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 
-#define DIRECTORY "clones"
+#define DIRECTORY    "clones"
+#define LATE_SECONDS 5 /* so long after a record, its clone may still come to be */
+
+static uint64_t hertz(void)
+{
+	return (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+/* As /proc/PID/stat counts the start of a process. */
+static uint64_t now_ticks(void)
+{
+	return clock_now_ns(CLOCK_BOOTTIME) / (NSEC_PER_SEC / hertz());
+}
 
 static void name_record(const struct process *p, char out[RUNTIME_NAME_MAX])
 {
@@ -29,15 +41,13 @@ static void name_record(const struct process *p, char out[RUNTIME_NAME_MAX])
 int orphans_note(int runtimefd, const struct process *p)
 {
 	_cleanup_close_ int dir = -1;
-	uint64_t hertz = (uint64_t)sysconf(_SC_CLK_TCK);
 	char name[RUNTIME_NAME_MAX], text[32];
 	int r = runtime_open_below(runtimefd, DIRECTORY, 1, &dir);
 
 	if (r < 0)
 		return r;
 	name_record(p, name);
-	snprintf(text, sizeof(text), "%llu\n",
-		(unsigned long long)(clock_now_ns(CLOCK_BOOTTIME) / (NSEC_PER_SEC / hertz)));
+	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)now_ticks());
 	return runtime_write(dir, name, text, strlen(text));
 }
 
@@ -84,12 +94,17 @@ int orphans_parse_stat(const char *line, struct orphan_stat *out)
 	return -EINVAL;
 }
 
-int orphans_is_ours(const struct orphan_stat *s, pid_t parent, uint64_t since)
+/* A child whose end is no signal, made since then: whether dead or not yet. */
+static bool may_be_ours(const struct orphan_stat *s, pid_t parent, uint64_t since)
+{
+	return s->ppid == parent && s->exit_signal == 0 && s->start_ticks >= since;
+}
+
+bool orphans_is_ours(const struct orphan_stat *s, pid_t parent, uint64_t since)
 {
 	/* Killed with its tracer, or it found nobody and left by its own frame, which a seccomp
 	 * filter of the process may have forbidden. */
-	return s->state == 'Z' && s->ppid == parent && s->exit_signal == 0 &&
-	       s->start_ticks >= since &&
+	return s->state == 'Z' && may_be_ours(s, parent, since) &&
 	       ((s->exit_code & 0x7f) == SIGKILL || (s->exit_code & 0x7f) == SIGSYS ||
 		       s->exit_code == INJECT_EXIT_CODE << 8);
 }
@@ -102,8 +117,13 @@ static pid_t namespace_pid(int procfd)
 	return identity_read(procfd, &id) == 0 ? id.ns_pid : 0;
 }
 
-/* False: it is one of ours, and is still there. */
-static bool reap_child(const struct process *parent, const char *name, uint64_t since)
+enum found { /* a child of the process that a record names */
+	FOUND_OTHER,
+	FOUND_LEFT,   /* one of ours that is still there, or will be when it has died */
+	FOUND_REAPED, /* one of ours, now gone */
+};
+
+static enum found reap_child(const struct process *parent, const char *name, uint64_t since)
 {
 	_cleanup_close_ int procfd = -1;
 	_cleanup_free_ char *line = NULL;
@@ -115,12 +135,22 @@ static bool reap_child(const struct process *parent, const char *name, uint64_t 
 	snprintf(path, sizeof(path), "/proc/%s", name);
 	procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (procfd < 0 || io_read_file_at(procfd, "stat", 4096, &line, NULL) < 0 ||
-		orphans_parse_stat(line, &stat) < 0 || !orphans_is_ours(&stat, parent->pid, since))
-		return true;
+		orphans_parse_stat(line, &stat) < 0 || !may_be_ours(&stat, parent->pid, since))
+		return FOUND_OTHER;
+	if (stat.state != 'Z')
+		return FOUND_LEFT;
+	if (!orphans_is_ours(&stat, parent->pid, since))
+		return FOUND_OTHER;
 	pid = namespace_pid(procfd);
 	if (pid <= 0)
 		pid = (pid_t)strtol(name, NULL, 10);
-	return clone_reap(parent, pid, &pause) == 0;
+	return clone_reap(parent, pid, &pause) == 0 ? FOUND_REAPED : FOUND_LEFT;
+}
+
+static void note_found(enum found found, bool *left, bool *reaped)
+{
+	*left |= found == FOUND_LEFT;
+	*reaped |= found == FOUND_REAPED;
 }
 
 /* The record of one process: its dead clones are reaped, and it goes. */
@@ -131,7 +161,7 @@ static void settle(int dir, const char *name)
 	_cleanup_free_ char *text = NULL;
 	struct dirent *entry;
 	uint64_t start, since;
-	bool done = true;
+	bool left = false, reaped = false, settled = true;
 	int pid;
 
 	if (sscanf(name, "%d-%" SCNu64, &pid, &start) == 2 &&
@@ -141,9 +171,12 @@ static void settle(int dir, const char *name)
 		proc = opendir("/proc");
 		while (proc && (entry = readdir(proc)) != NULL)
 			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-				done = reap_child(&p, entry->d_name, since) && done;
+				note_found(reap_child(&p, entry->d_name, since), &left, &reaped);
+		/* Whoever asked for the clone was killed, but the thread that makes it may still be
+		 * at it. */
+		settled = !left && (reaped || now_ticks() - since > LATE_SECONDS * hertz());
 	}
-	if (done)
+	if (settled)
 		unlinkat(dir, name, 0);
 }
 
@@ -155,6 +188,17 @@ static void settle_all(int dir)
 	while (records && (entry = readdir(records)) != NULL)
 		if (entry->d_name[0] != '.')
 			settle(dir, entry->d_name);
+}
+
+bool orphans_pending(int runtimefd, const struct process *p)
+{
+	_cleanup_close_ int dir = -1;
+	char name[RUNTIME_NAME_MAX];
+
+	if (runtime_open_below(runtimefd, DIRECTORY, 0, &dir) < 0)
+		return false;
+	name_record(p, name);
+	return faccessat(dir, name, F_OK, 0) == 0;
 }
 
 void orphans_reap(int runtimefd)

@@ -4,6 +4,7 @@
  * again. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,8 @@
 int orphans_note(int runtimefd, const struct process *p);
 /* Nothing of the clone is left. */
 void orphans_forget(int runtimefd, const struct process *p);
+/* Something may be left of it. */
+bool orphans_pending(int runtimefd, const struct process *p);
 /* Reaps all that is left, in a process of its own; blocks for milliseconds a clone. */
 void orphans_reap(int runtimefd);
 
@@ -27,4 +30,4 @@ struct orphan_stat { /* of /proc/PID/stat */
 int orphans_parse_stat(const char *line, struct orphan_stat *out);
 /* Whether a process that looks so is a clone that we made of PARENT at SINCE (ticks) or later, and
  * dead. Pure. */
-int orphans_is_ours(const struct orphan_stat *s, pid_t parent, uint64_t since);
+bool orphans_is_ours(const struct orphan_stat *s, pid_t parent, uint64_t since);

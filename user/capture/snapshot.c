@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "capture/orphans.h"
@@ -230,6 +231,18 @@ static int describe(struct snapshot *s)
 	return r;
 }
 
+/* The holder was killed: its clone dies with it, but not at once. */
+static void reap_orphan(const struct snapshot *s)
+{
+	const struct timespec nap = {.tv_nsec = 10 * NSEC_PER_MSEC};
+	int runtimefd = s->request->runtimefd;
+
+	for (int i = 0; i < 20 && orphans_pending(runtimefd, s->request->process); i++) {
+		orphans_reap(runtimefd);
+		nanosleep(&nap, NULL);
+	}
+}
+
 int snapshot_take(
 	const struct snapshot_request *req, struct snapshot *out, char reason[FREEZE_REASON_MAX])
 {
@@ -245,6 +258,8 @@ int snapshot_take(
 	r = out->taskfd < 0 ? out->taskfd : maps_read(out->taskfd, false, &before);
 	if (r == 0)
 		r = hold(req, out, &before);
+	if (r == -ECHILD)
+		reap_orphan(out);
 	if (r < 0) {
 		snprintf(reason, FREEZE_REASON_MAX, "%s",
 			out->hold.reason[0] ? out->hold.reason : strerror(-r));
@@ -278,7 +293,7 @@ int snapshot_end(struct snapshot *s)
 	int runtimefd = s->request->runtimefd, r = hold_end(&s->hold);
 
 	if (r == -ECHILD) {
-		orphans_reap(runtimefd);
+		reap_orphan(s);
 		return remark(s, "the process that held the target died");
 	}
 	if (r == 0 && s->hold.reaped)
