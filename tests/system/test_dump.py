@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from elfcore import Core
-from harness import backtraces, dig, skip, target_path, timeout, until
+from harness import IN_VM, backtraces, dig, skip, target_path, timeout, until
 
 
 def dump(t, pid, *args, status=0):
@@ -82,7 +82,7 @@ def test_pause_is_that_of_a_fork(t):
         gaps.append(int(ask(process)[1]))
     assert all(e["capture"]["snapshot"] == "fork" for e in events), events
     t.log("fork", forks, "gaps", gaps, [e["capture"]["pause_us"] for e in events])
-    assert min(gaps) < 3 * forks + 5000, (gaps, forks)
+    assert min(gaps) < (30 if IN_VM else 3) * forks + 5000, (gaps, forks)  # a stop costs much where all is emulated
 
 
 @timeout(120)
