@@ -130,16 +130,11 @@ static int seize(struct freezer *f, pid_t tid)
 static int seize_new(struct freezer *f, size_t known, size_t *seen)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	_cleanup_close_ int fd =
-		openat(f->process->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int e = io_open_dir_at(f->process->procfd, "task", &dir);
 	struct dirent *entry;
 
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	(void)TAKE_FD(fd);
+	if (e < 0)
+		return e == -ENOENT ? -ESRCH : e;
 	while ((entry = readdir(dir)) != NULL) {
 		struct frozen_thread key = {.tid = (pid_t)strtol(entry->d_name, NULL, 10)};
 		int r;

@@ -94,16 +94,10 @@ static void look_at_namespaces(const struct process *p, struct preflight *out)
 static void look_at_descriptors(const struct process *p, struct preflight *out)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	int fd = openat(p->procfd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *entry;
 
-	if (fd < 0)
+	if (io_open_dir_at(p->procfd, "fd", &dir) < 0)
 		return;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return;
-	}
 	while ((entry = readdir(dir)) != NULL) {
 		_cleanup_free_ char *info = NULL;
 		char target[64], path[300];
@@ -171,16 +165,11 @@ static void look_at_owner(int taskfd, const char *status, struct preflight *out)
 static int open_thread(const struct process *p, char **status)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	int fd = openat(p->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = io_open_dir_at(p->procfd, "task", &dir);
 	struct dirent *entry;
 
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
 	while ((entry = readdir(dir)) != NULL) {
 		_cleanup_free_ char *text = NULL;
 		_cleanup_close_ int taskfd =

@@ -173,17 +173,12 @@ static int compare(const void *a, const void *b)
 int restart_look(const struct process *p, pid_t only, struct restart_looks *out)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	int fd = openat(p->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	int r = io_open_dir_at(p->procfd, "task", &dir);
 	struct dirent *entry;
 
 	*out = (struct restart_looks){0};
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
 	while (r == 0 && (entry = readdir(dir)) != NULL) {
 		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
 

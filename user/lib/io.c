@@ -87,6 +87,19 @@ int io_read_file_at(int dirfd, const char *name, size_t max, char **out, size_t 
 	return 0;
 }
 
+int io_open_dir_at(int dirfd, const char *name, DIR **out)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	*out = fdopendir(fd);
+	if (!*out)
+		return -errno;
+	(void)TAKE_FD(fd); /* the stream's now */
+	return 0;
+}
+
 int io_write_file_at(int dirfd, const char *name, const char *text)
 {
 	_cleanup_close_ int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);

@@ -2,6 +2,7 @@
 /* Whole reads and writes. All return 0 (or a length) or -errno. */
 #pragma once
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,6 +19,9 @@ int io_write_all(int fd, const void *buf, size_t len);
 /* Reads the file NAME below DIRFD into a new NUL-terminated buffer that the caller frees.
  * At most MAX bytes are kept; -E2BIG when there are more. *len (may be NULL) is without the NUL. */
 int io_read_file_at(int dirfd, const char *name, size_t max, char **out, size_t *len);
+
+/* Opens the directory NAME below DIRFD to be read; the caller closes *out. */
+int io_open_dir_at(int dirfd, const char *name, DIR **out);
 
 /* Writes TEXT to the existing file NAME below DIRFD in a single write(2), as sysctls ask for. */
 int io_write_file_at(int dirfd, const char *name, const char *text);

@@ -2,7 +2,6 @@
 #include "target/process.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -141,26 +140,16 @@ static void read_image(int procfd, struct identity *id)
  */
 static void read_image_of_threads(int procfd, struct identity *id)
 {
-	int tasksfd = openat(procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *tasks = tasksfd >= 0 ? fdopendir(tasksfd) : NULL;
-	const struct dirent *entry;
+	const struct process p = {.pidfd = -1, .procfd = procfd};
+	_cleanup_close_ int taskfd = process_open_live_task(&p, NULL);
 
-	if (!tasks && tasksfd >= 0)
-		close(tasksfd);
-	while (tasks && !id->executable && (entry = readdir(tasks)) != NULL) {
-		_cleanup_close_ int taskfd = -1;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		taskfd = openat(tasksfd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (taskfd < 0)
-			continue;
-		free(TAKE_PTR(id->arguments));
-		id->arguments_size = 0;
-		read_image(taskfd, id);
-		if (id->executable && !id->cgroup)
-			id->cgroup = read_cgroup(taskfd);
-	}
+	if (taskfd < 0)
+		return;
+	free(TAKE_PTR(id->arguments));
+	id->arguments_size = 0;
+	read_image(taskfd, id);
+	if (!id->cgroup)
+		id->cgroup = read_cgroup(taskfd);
 }
 
 int identity_read(int procfd, struct identity *out)

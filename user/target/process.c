@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/io.h"
 #include "target/stat.h"
 
 int process_open(pid_t pid, struct process *out)
@@ -74,16 +75,11 @@ int process_open_task(const struct process *p, pid_t tid)
 int process_open_live_task(const struct process *p, pid_t *tid)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	int fd = openat(p->procfd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = io_open_dir_at(p->procfd, "task", &dir);
 	struct dirent *entry;
 
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
 	while ((entry = readdir(dir)) != NULL) {
 		pid_t id = (pid_t)strtol(entry->d_name, NULL, 10);
 		_cleanup_close_ int taskfd = id > 0 ? process_open_task(p, id) : -1;
