@@ -139,6 +139,7 @@ static int call(struct clone *c, long nr, const uint64_t args[6], int64_t *resul
 		r = freeze_wait(c->pid, 0, &status);
 		if (r < 0)
 			return r;
+		fault_point("clone.step");
 		if (status >> 8 != (SIGTRAP | 0x80))
 			return -EPROTO;
 	}
@@ -198,7 +199,7 @@ static bool has_filter(const struct process *p, pid_t tid)
 }
 
 static int reap_through(const struct process *p, const struct inject_site *site, int memfd,
-	const struct restart_looks *looks, pid_t tid, pid_t ns_pid)
+	struct restart_looks *looks, pid_t tid, pid_t ns_pid)
 {
 	_cleanup_thread_states_ struct thread_states states = {0};
 	_cleanup_injection_ struct injection in = {
@@ -210,6 +211,8 @@ static int reap_through(const struct process *p, const struct inject_site *site,
 
 	if (r == 0)
 		r = ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0 ? -errno : 0;
+	if (r == 0 && restart_is_broken(&regs))
+		restart_check(looks, p, tid);
 	if (r == 0 && restart_fix(&regs, looks, tid, clock_now_ns(CLOCK_MONOTONIC)))
 		r = ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0 ? -errno : 0;
 	if (r == 0 && inject_in_rseq(tid, memfd, &regs))

@@ -100,6 +100,8 @@ static int take_registers(struct holder *h)
 						 : "registers could not be read");
 		if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
 			continue;
+		if (restart_is_broken(&regs))
+			restart_check(&h->looks, h->req->process, tid);
 		now = clock_now_ns(CLOCK_MONOTONIC);
 		if (restart_fix(&regs, &h->looks, tid, now))
 			ptrace(PTRACE_SETREGS, tid, NULL, &regs);

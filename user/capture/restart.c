@@ -16,6 +16,7 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 
+#define LAG_ROUNDS     3
 #define ERESTARTNOHAND 514 /* include/linux/errno.h: again, unless a handler runs */
 
 /* Calls that the kernel ends with a plain EINTR when anything wakes them, and that did nothing yet
@@ -83,6 +84,18 @@ static uint64_t read_exec_start(int taskfd)
 	return ms * NSEC_PER_MSEC + ns;
 }
 
+/* Reads how often a thread went to sleep; false where the kernel does not say. */
+static bool read_sleeps(int taskfd, uint64_t *out)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *line;
+
+	if (io_read_file_at(taskfd, "status", 65536, &text, NULL) < 0)
+		return false;
+	line = strstr(text, "\nvoluntary_ctxt_switches:");
+	return line && sscanf(line, "\nvoluntary_ctxt_switches: %" SCNu64, out) == 1;
+}
+
 static int last_cpu(int taskfd)
 {
 	_cleanup_free_ char *text = NULL;
@@ -98,37 +111,48 @@ static int last_cpu(int taskfd)
 }
 
 /* The scheduler's clock runs apart on each CPU (it leaves out interrupts): compared with the
- * monotonic one on that CPU, by giving it up and looking at the stamp that this left on us. */
-static uint64_t scheduler_lag(int cpu)
+ * monotonic one on that CPU, by giving it up and looking at the stamp that this left on us. The
+ * stamp is older than the time that is read behind it: the lag is never too small, so that no call
+ * ends early; that it is not too large either, by a preemption, is what the rounds are for. */
+static int64_t scheduler_lag(int cpu)
 {
 	_cleanup_close_ int self = open("/proc/thread-self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	uint64_t now, stamp = 0;
 	cpu_set_t before, only;
+	int64_t least = INT64_MAX;
 
 	CPU_ZERO(&only);
 	if (self < 0 || cpu < 0 || cpu >= CPU_SETSIZE ||
 		sched_getaffinity(0, sizeof(before), &before) < 0)
-		return 0;
+		return INT64_MAX;
 	CPU_SET(cpu, &only);
 	if (sched_setaffinity(0, sizeof(only), &only) < 0)
-		return 0;
-	sched_yield();
-	now = clock_now_ns(CLOCK_MONOTONIC);
-	stamp = read_exec_start(self);
+		return INT64_MAX;
+	for (int i = 0; i < LAG_ROUNDS; i++) {
+		uint64_t stamp, now;
+		int64_t lag;
+
+		sched_yield();
+		stamp = read_exec_start(self);
+		now = clock_now_ns(CLOCK_MONOTONIC);
+		lag = (int64_t)(now - stamp); /* negative where the scheduler's clock is ahead */
+		if (stamp && lag < least)
+			least = lag;
+	}
 	sched_setaffinity(0, sizeof(before), &before);
-	return stamp ? now - stamp : 0; /* wraps where the scheduler's clock is ahead */
+	return least;
 }
 
 static void look_at_start(struct restart_look *look, int taskfd)
 {
-	uint64_t stamp = read_exec_start(taskfd), lag, now;
+	uint64_t stamp = read_exec_start(taskfd), began;
+	int64_t lag;
 
 	if (!stamp)
 		return;
 	lag = scheduler_lag(last_cpu(taskfd));
-	now = clock_now_ns(CLOCK_MONOTONIC);
-	if (lag && stamp + lag <= now)
-		look->began_ns = stamp + lag;
+	began = stamp + (uint64_t)lag;
+	if (lag != INT64_MAX && began <= clock_now_ns(CLOCK_MONOTONIC))
+		look->began_ns = began;
 }
 
 static int look_at_thread(const struct process *p, pid_t tid, struct restart_looks *out)
@@ -149,7 +173,9 @@ static int look_at_thread(const struct process *p, pid_t tid, struct restart_loo
 	timeout = timeout_argument(look.nr);
 	if (timeout < 0 || (int)look.args[timeout] <= 0)
 		return 0;
-	look_at_start(&look, taskfd);
+	/* Counted first: a call that ends meanwhile is then found out. */
+	if (read_sleeps(taskfd, &look.sleeps))
+		look_at_start(&look, taskfd);
 	if (out->n == out->room) {
 		size_t want = out->room ? out->room * 2 : 16;
 		struct restart_look *v = reallocarray(out->v, want, sizeof(*v));
@@ -188,6 +214,18 @@ int restart_look(const struct process *p, pid_t only, struct restart_looks *out)
 	if (out->n)
 		qsort(out->v, out->n, sizeof(*out->v), compare);
 	return r;
+}
+
+void restart_check(struct restart_looks *l, const struct process *p, pid_t tid)
+{
+	const struct restart_look key = {.tid = tid};
+	struct restart_look *look = l->n ? bsearch(&key, l->v, l->n, sizeof(key), compare) : NULL;
+	_cleanup_close_ int taskfd = look ? process_open_task(p, tid) : -1;
+	uint64_t sleeps;
+
+	/* One more is the stop itself. */
+	if (look && (taskfd < 0 || !read_sleeps(taskfd, &sleeps) || sleeps > look->sleeps + 1))
+		look->began_ns = 0;
 }
 
 void restart_free(struct restart_looks *l)

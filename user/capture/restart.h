@@ -16,6 +16,7 @@ struct restart_look { /* a thread that sat in a call with a timeout in a registe
 	long nr;
 	uint64_t args[6];
 	uint64_t began_ns; /* CLOCK_MONOTONIC: it went to sleep; 0: not known */
+	uint64_t sleeps;   /* how often it had given up its CPU by itself */
 };
 
 struct restart_looks {
@@ -26,6 +27,9 @@ struct restart_looks {
 /* Looks at all threads (or at ONLY) before they are stopped: the kernel forgets when they fell
  * asleep. */
 int restart_look(const struct process *p, pid_t only, struct restart_looks *out);
+/* The stopped thread TID, whose registers were read, may have gone from the call that was looked at
+ * to another like it: then nothing is known of when that one began. */
+void restart_check(struct restart_looks *l, const struct process *p, pid_t tid);
 void restart_free(struct restart_looks *l);
 
 /* Whether a stop broke the call that REGS return from, and it can be made again. Pure. */
