@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "capture/clone.h"
@@ -257,6 +258,17 @@ static int wait_time(const struct holder *h)
 	return end > now ? (int)((end - now) / NSEC_PER_MSEC) : 0;
 }
 
+/* It was killed in its stop: its parent hears of that only once its tracer has. */
+static void bury(struct holder *h)
+{
+	int status;
+
+	for (size_t i = 0; i < h->freezer.n; i++)
+		while (waitpid(h->freezer.v[i].tid, &status, __WALL) > 0 && WIFSTOPPED(status))
+			;
+	release(h);
+}
+
 /* Until whoever writes the core has done, or has gone. */
 static void serve(struct holder *h)
 {
@@ -266,7 +278,8 @@ static void serve(struct holder *h)
 	char word = 0;
 
 	while (word != HOLD_END) {
-		int n = poll(waits, h->clone.pid ? 2 : 1, wait_time(h));
+		bool stands = !h->clone.pid && !h->last.pause_ns;
+		int n = poll(waits, h->clone.pid || stands ? 2 : 1, wait_time(h));
 
 		if (n < 0 && errno != EINTR)
 			return;
@@ -279,7 +292,11 @@ static void serve(struct holder *h)
 			reason = find_reason(h);
 			if (reason)
 				drop(h, reason);
-		} else if (n == 0 && !h->clone.pid && !h->last.pause_ns) {
+		} else if (n > 0 && stands) {
+			snprintf(h->last.dropped, sizeof(h->last.dropped),
+				"the process was killed meanwhile");
+			bury(h);
+		} else if (n == 0 && stands) {
 			h->last.broken_off = true;
 			release(h);
 		}
