@@ -22,6 +22,8 @@
 #include "sink/feed.h"
 #include "sink/incident.h"
 
+#define PIPE_GRACE_S 1
+
 enum { /* options without a letter */
 	OPT_KIND = 256,
 	OPT_SNAPSHOT,
@@ -192,19 +194,32 @@ static void draw(void *arg, uint64_t done, uint64_t total)
 	progress_draw(arg, done, total);
 }
 
-/* The signals that ask for an end are looked for, not handled: *CANCELLED is set by a thread of no
+struct waiter {
+	int cancelled;
+	bool piped; /* the core goes to standard output */
+};
+
+/* The signals that ask for an end are looked for, not handled: its flag is set by a thread of no
  * other use, which waits for them. */
 static void *wait_for_end(void *arg)
 {
-	int *cancelled = arg, signal;
+	struct waiter *waiter = arg;
 	sigset_t ends;
+	int signal;
 
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGHUP);
 	sigwait(&ends, &signal);
-	__atomic_store_n(cancelled, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&waiter->cancelled, 1, __ATOMIC_RELAXED);
+	/* A reader of standard output who has stopped reading holds up the write for ever; there is
+	 * nothing to be taken back there, and the holder lets the process go when we end. */
+	if (waiter->piped) {
+		sleep(PIPE_GRACE_S);
+		fputs("coretrap dump: interrupted\n", stderr);
+		_exit(EXIT_FAILED);
+	}
 	return NULL;
 }
 
@@ -317,19 +332,20 @@ int cmd_dump(int argc, char **argv)
 		.doc = "Captures a running process, which stands still for milliseconds.",
 	};
 	struct dump_options o = {0};
-	int cancelled = 0;
-	pthread_t waiter;
+	struct waiter waiter = {0};
+	pthread_t thread;
 	sigset_t ends;
 
 	argv[0] = (char *)"coretrap dump";
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	waiter.piped = o.what.form == OUTPUT_STDOUT;
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
 	if (pthread_sigmask(SIG_BLOCK, &ends, NULL) ||
-		pthread_create(&waiter, NULL, wait_for_end, &cancelled))
+		pthread_create(&thread, NULL, wait_for_end, &waiter))
 		return EXIT_FAILED;
-	return run(&o, &cancelled);
+	return run(&o, &waiter.cancelled);
 }
