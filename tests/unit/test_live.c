@@ -183,6 +183,9 @@ Test(live, status_says_what_may_be_done)
 	p = (struct preflight){0};
 	preflight_read_status("Name:\tkthreadd\nTracerPid:\t0\n", &p);
 	cr_assert(strstr(p.refused, "kernel thread"));
+	p = (struct preflight){0};
+	preflight_read_status("Name:\tsh\nPPid:\t1000\nTracerPid:\t0\n", &p);
+	cr_assert(strstr(p.refused, "about to end"));
 	cr_assert(preflight_is_fork_monitored("pending:\t0\ntotal:\t0\nAPI:\taa:2:1ffff\n"));
 	cr_assert_not(preflight_is_fork_monitored("pending:\t0\ntotal:\t0\nAPI:\taa:0:1ffff\n"));
 }

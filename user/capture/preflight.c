@@ -19,6 +19,7 @@
 #include "lib/text.h"
 #include "target/stat.h"
 
+#define KTHREADD   2 /* the parent of all kernel threads; its own is 0 */
 #define EVENT_FORK 2 /* UFFD_FEATURE_EVENT_FORK */
 
 #define SAY(buffer, ...) snprintf(buffer, sizeof(buffer), __VA_ARGS__)
@@ -59,7 +60,9 @@ void preflight_read_status(const char *status, struct preflight *out)
 	long tracer = number(status, "\nTracerPid:\t"), seccomp = number(status, "\nSeccomp:\t");
 
 	/* Only who has an address space has a size. */
-	if (!field(status, "\nVmSize:\t"))
+	if (!field(status, "\nVmSize:\t") && number(status, "\nPPid:\t") > KTHREADD)
+		SAY(out->refused, "it is about to end, and has given up its memory");
+	else if (!field(status, "\nVmSize:\t"))
 		SAY(out->refused, "it is a kernel thread, without memory of its own");
 	else if (tracer > 0)
 		name_tracer(out, tracer);
@@ -83,9 +86,12 @@ static void look_at_namespaces(const struct process *p, struct preflight *out)
 {
 	char own[64] = "", children[64] = "";
 
-	if (readlinkat(p->procfd, "ns/pid", own, sizeof(own) - 1) > 0 &&
-		readlinkat(p->procfd, "ns/pid_for_children", children, sizeof(children) - 1) > 0 &&
-		strcmp(own, children) != 0)
+	if (readlinkat(p->procfd, "ns/pid", own, sizeof(own) - 1) <= 0)
+		return;
+	/* As long as there is no first child, there is nothing to be read: ENOENT. */
+	if (readlinkat(p->procfd, "ns/pid_for_children", children, sizeof(children) - 1) > 0
+			? strcmp(own, children) != 0
+			: errno == ENOENT)
 		SAY(out->no_fork, "its children live in another PID namespace than itself");
 }
 
