@@ -135,6 +135,13 @@ fuzz-run: $(FUZZERS)
 $(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libcoretrap.a
 	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
+# A build that can be killed at each step, and whoever does it; FAULTS=short: one kill a step.
+faults: $(SKELETON) targets
+	$(Q)$(MAKE) --no-print-directory all BUILD=$(BUILD)/faults GENERATED=$(GENERATED) \
+		CFLAGS="$(CFLAGS) -DFAULT_POINTS"
+	$(Q)CORETRAP=$(abspath $(BUILD))/faults/coretrap CORETRAP_TARGETS=$(abspath $(BUILD))/tests/targets \
+		tests/run-faults $(FAULTS)
+
 targets:
 	$(Q)$(MAKE) --no-print-directory -C tests/targets OUT=$(abspath $(BUILD))/tests/targets
 
@@ -162,7 +169,7 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all install check check-format check-tidy check-cppcheck check-includes check-style unit unit-asan fuzz \
-	fuzz-run targets system vm bench clean
+	fuzz-run faults targets system vm bench clean
 .DELETE_ON_ERROR:
 .SECONDARY: $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 -include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(FUZZ_SOURCES:%.c=$(BUILD)/%.d)

@@ -4,8 +4,9 @@
 #pragma once
 
 #ifdef FAULT_POINTS
-/* Kills the calling process (and, with CORETRAP_FAULT_ALL set, its parent before) when the
- * environment's CORETRAP_FAULT is NAME. */
+/* Kills the calling process when the environment's CORETRAP_FAULT is NAME, or NAME:N and this is
+ * the Nth time that it comes by. CORETRAP_FAULT_WHO: its parent instead ("parent"), or both
+ * ("both"). */
 void fault_point(const char *name);
 #else
 #define fault_point(name) ((void)(name))

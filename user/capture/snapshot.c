@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "capture/fault.h"
 #include "capture/orphans.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -268,6 +269,7 @@ int snapshot_take(
 	/* Where a thread ended meanwhile, another one shows the same. */
 	cleanup_close(&out->taskfd);
 	out->taskfd = process_open_live_task(req->process, NULL);
+	fault_point("writer.held");
 	r = out->taskfd < 0 ? out->taskfd : open_image(out, &before);
 	if (r == 0)
 		r = thread_state_notes(&out->hold.states, req->process, out->taskfd, &out->maps,

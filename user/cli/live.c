@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "capture/fault.h"
 #include "capture/orphans.h"
 #include "capture/runtime.h"
 #include "capture/snapshot.h"
@@ -70,8 +71,11 @@ static int end(void *arg, json_t *capture, json_t *notes, bool *complete, char *
 	struct live *l = arg;
 	struct snapshot *s = &l->snapshot;
 	size_t said = json_array_size(s->remarks), all;
-	int r = snapshot_end(s);
+	int r;
 
+	fault_point("writer.written");
+	r = snapshot_end(s);
+	fault_point("writer.ended");
 	if (is_cancelled(l->job)) {
 		*reason = strdup("interrupted");
 		return -ECANCELED;
@@ -231,8 +235,10 @@ static int take_and_write(struct live *l, const struct live_plan *plan, int runt
 	if (r == 0 && plan->changed[0] &&
 		json_array_append_new(l->snapshot.remarks, json_string(plan->changed)) < 0)
 		r = -ENOMEM;
+	fault_point("writer.taken");
 	if (r == 0)
 		r = write_capture(l, incident, reason);
+	fault_point("writer.done");
 	snapshot_free(&l->snapshot);
 	return r;
 }
