@@ -12,7 +12,7 @@ from bench import MIB, OUT
 
 PORT = os.environ.get("BENCH_REDIS_PORT", "26379")
 KEYS, VALUE = 100000, 8192  # about 1 GiB with what redis adds
-REQUESTS = 300000
+REQUESTS = 200000
 HUGE_AFTER_S = 60
 
 
