@@ -201,7 +201,6 @@ def handler_of(pid):
     return None
 
 
-@slow
 @timeout(120)
 def test_stopped_handler_does_not_hold_the_death(t):
     watch = t.watch("--exe", target_path("memory"))

@@ -232,7 +232,8 @@ Test(live, limits)
 	host = (struct limits_host){.memory = 100, .available = 50, .pressure = 10.5};
 	cr_assert(strstr(limits_host_obstacle(&host), "pressure"));
 	cr_assert_null(limits_clone_obstacle(&small_pages, LIMITS_NO_BOUND));
-	cr_assert_not_null(limits_clone_obstacle(&small_pages, 200 << 20));
+	cr_assert_not_null(limits_clone_obstacle(&small_pages, small_pages.resident - 1));
+	cr_assert_null(limits_clone_obstacle(&small_pages, small_pages.resident));
 	cr_assert_null(limits_drop_reason(&host, &small_pages, 200 << 20));
 	cr_assert_not_null(limits_drop_reason(&host, &small_pages, 50 << 20));
 	host.available = 4;
