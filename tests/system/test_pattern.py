@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from harness import CORETRAP, PATIENCE, own_processes, read_sysctls, slow, target_path, timeout, until, write_sysctl
+from harness import CORETRAP, PATIENCE, own_processes, read_sysctls, target_path, timeout, until, write_sysctl
 
 AFTER_PATTERNS = ("core", "core.%p", "|/bin/false %P", "", "/tmp/some where/core-%e.%p %h")
 
