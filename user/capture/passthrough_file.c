@@ -172,11 +172,6 @@ static int create_core(int dir, const char *name, bool as_root, uid_t owner, cha
 	return TAKE_FD(fd);
 }
 
-static bool is_zero(const char *block, size_t len)
-{
-	return block[0] == 0 && memcmp(block, block + 1, len - 1) == 0;
-}
-
 int passthrough_copy(int from, int to, uint64_t limit)
 {
 	_cleanup_free_ char *chunk = malloc(CHUNK);
@@ -194,7 +189,7 @@ int passthrough_copy(int from, int to, uint64_t limit)
 			ssize_t w;
 
 			at += len;
-			if (is_zero(chunk + i, len))
+			if (io_is_zero(chunk + i, len))
 				continue;
 			if (len > limit - written)
 				return ftruncate(to, (off_t)(at - len)) < 0 ? -errno : -EFBIG;

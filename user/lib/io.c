@@ -87,6 +87,11 @@ int io_read_file_at(int dirfd, const char *name, size_t max, char **out, size_t 
 	return 0;
 }
 
+bool io_is_zero(const char *p, size_t len)
+{
+	return *p == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
 int io_open_dir_at(int dirfd, const char *name, DIR **out)
 {
 	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

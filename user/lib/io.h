@@ -3,6 +3,7 @@
 #pragma once
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,6 +20,9 @@ int io_write_all(int fd, const void *buf, size_t len);
 /* Reads the file NAME below DIRFD into a new NUL-terminated buffer that the caller frees.
  * At most MAX bytes are kept; -E2BIG when there are more. *len (may be NULL) is without the NUL. */
 int io_read_file_at(int dirfd, const char *name, size_t max, char **out, size_t *len);
+
+/* Whether LEN bytes (at least one) are all zero: a hole, where a file may have them. */
+bool io_is_zero(const char *p, size_t len);
 
 /* Opens the directory NAME below DIRFD to be read; the caller closes *out. */
 int io_open_dir_at(int dirfd, const char *name, DIR **out);

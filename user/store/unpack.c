@@ -24,11 +24,6 @@ static void cleanup_dstream(ZSTD_DStream **d)
 	ZSTD_freeDStream(*d);
 }
 
-static bool is_zero(const char *p, size_t n)
-{
-	return *p == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
 static int write_at(const struct sink *s, const char *p, size_t n, uint64_t offset)
 {
 	while (n) {
@@ -60,7 +55,7 @@ static int put(struct sink *s, const char *p, size_t n)
 	while (at < n && r == 0) {
 		size_t block = n - at < HOLE_BLOCK ? n - at : HOLE_BLOCK;
 
-		if (is_zero(p + at, block)) {
+		if (io_is_zero(p + at, block)) {
 			r = write_at(s, p + from, at - from, s->bytes + from);
 			from = at + block;
 		}
