@@ -165,24 +165,33 @@ static int put_id(json_t *o)
 	return json_put_text(o, "id", id);
 }
 
+/* A trip without its evidence. *TRIGGER is borrowed from it. RULE may be NULL. */
+static json_t *new_trip(uint64_t realtime_ns, const char *rule, const char *kind, json_t **trigger)
+{
+	_cleanup_json_ json_t *o = incident_new("trip", realtime_ns);
+	int r;
+
+	if (!o)
+		return NULL;
+	*trigger = json_object();
+	r = put_id(o);
+	r |= rule ? json_put_text(o, "rule", rule) : 0;
+	r |= json_put(o, "trigger", *trigger);
+	if (r)
+		return NULL;
+	return json_put_text(*trigger, "kind", kind) ? NULL : json_incref(o);
+}
+
 json_t *incident_trip(const struct event *e, const struct identity *identity, const char *rule)
 {
-	_cleanup_json_ json_t *o = incident_new("trip", e->time_ns);
-	json_t *trigger = json_object();
-	int r = 0;
+	const char *kind = e->kind == EVENT_FIRST_CHANCE ? "first-chance" : "signal";
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(e->time_ns, rule, kind, &trigger);
+	int r;
 
-	if (!o) {
-		json_decref(trigger);
+	if (!o)
 		return NULL;
-	}
-	r |= put_id(o);
-	r |= json_put_text(o, "rule", rule);
-	r |= json_put(o, "trigger", trigger);
-	if (trigger) {
-		r |= json_put_text(
-			trigger, "kind", e->kind == EVENT_FIRST_CHANCE ? "first-chance" : "signal");
-		r |= json_put(trigger, "signal", signal_json(&e->signal));
-	}
+	r = json_put(trigger, "signal", signal_json(&e->signal));
 	r |= json_put(o, "process", incident_process(identity));
 	r |= json_put(o, "stack", place_json(&e->signal));
 	return r ? NULL : json_incref(o);
@@ -190,20 +199,12 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
 
 json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns)
 {
-	_cleanup_json_ json_t *o = incident_new("trip", realtime_ns);
-	json_t *trigger = json_object();
-	int r = 0;
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(realtime_ns, NULL, "manual", &trigger);
 
-	if (!o) {
-		json_decref(trigger);
+	if (!o || json_put(o, "process", incident_process(identity)))
 		return NULL;
-	}
-	r |= put_id(o);
-	r |= json_put(o, "trigger", trigger);
-	if (trigger)
-		r |= json_put_text(trigger, "kind", "manual");
-	r |= json_put(o, "process", incident_process(identity));
-	return r ? NULL : json_incref(o);
+	return json_incref(o);
 }
 
 json_t *incident_follow(const json_t *base, const char *kind, uint64_t realtime_ns)
