@@ -47,6 +47,16 @@ const struct argp captures_argp = {.options = store_options, .parser = parse};
 const struct argp captures_output_argp = {.options = output_options, .parser = parse};
 const struct argp captures_json_argp = {.options = json_options, .parser = parse};
 
+error_t captures_parse_only(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key != ARGP_KEY_INIT)
+		return ARGP_ERR_UNKNOWN;
+	for (int i = 0; i < 3; i++)
+		state->child_inputs[i] = state->input;
+	return 0;
+}
+
 void captures_print(FILE *out, const char *s, size_t max)
 {
 	_cleanup_free_ char *printable = text_printable(s, strlen(s), max);

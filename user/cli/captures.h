@@ -19,6 +19,8 @@ struct captures_options {
 extern const struct argp captures_argp;	       /* -s */
 extern const struct argp captures_output_argp; /* -o */
 extern const struct argp captures_json_argp;   /* --json */
+/* The parser of a command whose only options are those three, as its children in that order. */
+error_t captures_parse_only(int key, char *arg, struct argp_state *state);
 
 /* Opens the store for reading, and finds the capture WHICH in it. Each says in one line what is
  * wrong; 0 or -errno. */

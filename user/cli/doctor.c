@@ -185,22 +185,12 @@ static int report(const struct doctor *d, bool json)
 	return fit;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	(void)arg;
-	if (key != ARGP_KEY_INIT)
-		return ARGP_ERR_UNKNOWN;
-	for (int i = 0; i < 3; i++)
-		state->child_inputs[i] = state->input;
-	return 0;
-}
-
 int cmd_doctor(int argc, char **argv)
 {
 	static const struct argp_child children[] = {{&captures_argp, 0, NULL, 0},
 		{&captures_output_argp, 0, NULL, 0}, {&captures_json_argp, 0, NULL, 0}, {}};
 	static const struct argp argp = {
-		.parser = parse,
+		.parser = captures_parse_only,
 		.doc = "Says what this kernel and host can do, and what to change. "
 		       "The exit status is 1 if something is missing without which no crash is "
 		       "captured.",

@@ -280,21 +280,11 @@ static int read_store(const struct captures_options *o, struct store *s, struct 
 	return r;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	(void)arg;
-	if (key != ARGP_KEY_INIT)
-		return ARGP_ERR_UNKNOWN;
-	for (int i = 0; i < 3; i++)
-		state->child_inputs[i] = state->input;
-	return 0;
-}
-
 int cmd_list(int argc, char **argv)
 {
 	static const struct argp_child children[] = {{&captures_argp, 0, NULL, 0},
 		{&captures_output_argp, 0, NULL, 0}, {&captures_json_argp, 0, NULL, 0}, {}};
-	static const struct argp argp = {.parser = parse,
+	static const struct argp argp = {.parser = captures_parse_only,
 		.doc = "Lists the captures, the newest first.",
 		.children = children};
 	struct captures_options o = {.command = "list"};
