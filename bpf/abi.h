@@ -93,7 +93,7 @@ struct ct_exit {
 	struct ct_header header;
 	struct ct_process process;
 	__u32 code; /* as wait(2) has it: signal in the low 7 bits, 0x80 core dumped, status << 8 */
-	__u32 had_record; /* a CT_DEATH went before */
+	__u32 padding;
 };
 
 struct ct_exec {

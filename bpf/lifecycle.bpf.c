@@ -71,7 +71,7 @@ int BPF_PROG(process_rename, struct task_struct *task)
 }
 
 static __always_inline void emit_exit(
-	struct task_struct *task, __u32 code, bool had_record, void *ring, enum ct_loss reason)
+	struct task_struct *task, __u32 code, void *ring, enum ct_loss reason)
 {
 	struct ct_exit *event = reserve(ring, CT_EXIT, sizeof(*event), reason);
 
@@ -79,7 +79,7 @@ static __always_inline void emit_exit(
 		return;
 	fill_process(&event->process, task);
 	event->code = code;
-	event->had_record = had_record;
+	event->padding = 0;
 	bpf_ringbuf_submit(event, 0);
 }
 
@@ -107,9 +107,9 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	/* The end of a death that was reported settles what became of its core: as precious as the
 	 * death. */
 	if (sig)
-		emit_exit(task, code, true, &deaths, CT_LOSS_DEATH_RING_FULL);
+		emit_exit(task, code, &deaths, CT_LOSS_DEATH_RING_FULL);
 	else if (mark_of(task))
-		emit_exit(task, code, false, &events, CT_LOSS_EVENT_RING_FULL);
+		emit_exit(task, code, &events, CT_LOSS_EVENT_RING_FULL);
 	return 0;
 }
 

@@ -180,7 +180,6 @@ static int decode_body(const struct ct_header *h, struct event *e)
 	case EVENT_EXIT:
 		decode_process(&((const struct ct_exit *)h)->process, &e->process);
 		e->exit_code = (int)((const struct ct_exit *)h)->code;
-		e->had_death = ((const struct ct_exit *)h)->had_record;
 		return 0;
 	case EVENT_EXEC:
 		return decode_exec((const struct ct_exec *)h, e);

@@ -77,7 +77,6 @@ struct event {
 	struct event_process process;
 	struct event_signal signal; /* DEATH, FIRST_CHANCE */
 	int exit_code;		    /* EXIT: as wait(2) has it */
-	bool had_death;		    /* EXIT: a DEATH went before */
 	char *filename;		    /* EXEC: as given to execve, owned */
 	char *arguments; /* DEATH, FIRST_CHANCE, EXEC: argv, each NUL-terminated, a head of it;
 			    owned, or NULL */
