@@ -7,8 +7,16 @@
 #include <stdint.h>
 
 #include "probe/event.h"
+#include "rules/condition.h"
 #include "rules/decision.h"
 #include "rules/who.h"
+
+enum exit_wish {
+	EXIT_WISH_NONE,
+	EXIT_WISH_ANY,
+	EXIT_WISH_NONZERO, /* or killed by a signal */
+	EXIT_WISH_CODE,
+};
 
 struct rule {
 	const char *name;
@@ -16,9 +24,21 @@ struct rule {
 	/* WHEN */
 	uint64_t fatal_signals; /* mask; a death of one of these trips */
 	uint64_t first_chance;	/* mask; a handled signal of these trips */
+	enum exit_wish exit;
+	int exit_code;	    /* EXIT_WISH_CODE: 0 to 255 */
+	unsigned int armed; /* bit a condition_kind: which of CONDITIONS are there */
+	struct condition conditions[CONDITION_KINDS];
+	bool all_of; /* all of those at once; else any */
+	enum cpu_base cpu_base;
+	enum memory_base memory_base;
+	uint64_t for_ns;      /* they must hold this long, in a row; 0: one sample is enough */
+	uint64_t window_ns;   /* not in a row, but FOR_NS of this window; 0: in a row */
+	uint64_t interval_ns; /* between two samples */
 	/* HOW OFTEN */
 	uint64_t count;	   /* captures (or trips, where nothing is captured), 0: no end */
 	uint64_t every_ns; /* at least this long between two captures */
+	uint64_t rate_count, rate_ns; /* at most so many in so long; 0: no bound */
+	uint64_t min_age_ns;	      /* of the process when it trips */
 	/* WHAT */
 	struct capture_options what;
 	bool observe; /* decide and report, capture nothing */
