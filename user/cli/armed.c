@@ -44,21 +44,23 @@ static uint64_t resident_bytes(const struct target *target)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void put_targets(json_t *event, const struct targets *targets)
+static void put_targets(json_t *event, const struct targets *targets, uint64_t mask)
 {
 	json_t *list = json_array();
 	uint64_t largest = 0;
-	size_t shown = 0;
+	size_t n = 0;
 
-	for (const struct target *t = targets->head; list && t && shown < TARGETS_SHOWN;
-		t = t->next, shown++) {
-		uint64_t bytes = resident_bytes(t);
+	for (const struct target *t = targets->head; list && t; t = t->next) {
+		uint64_t bytes;
 
+		if (!(t->rules & mask) || n++ >= TARGETS_SHOWN)
+			continue;
+		bytes = resident_bytes(t);
 		largest = bytes > largest ? bytes : largest;
 		json_array_append_new(list, incident_process(&t->identity));
 	}
 	json_put(event, "targets", list);
-	json_put_int(event, "target_count", (int64_t)targets->n);
+	json_put_int(event, "target_count", (int64_t)n);
 	if (largest)
 		json_put_int(event, "estimated_bytes", (int64_t)largest);
 }
@@ -76,8 +78,8 @@ static void put_output(json_t *event, const struct destination *output)
 		json_put_int(o, "free_bytes", (int64_t)(space.f_bavail * space.f_frsize));
 }
 
-json_t *armed_event(
-	const struct rule *rule, const struct targets *targets, const struct destination *output)
+json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets *targets,
+	const struct destination *output)
 {
 	json_t *event = incident_new("armed", clock_now_ns(CLOCK_REALTIME));
 
@@ -89,7 +91,7 @@ json_t *armed_event(
 	if (rule->first_chance)
 		json_put(event, "first_chance", signal_names(rule->first_chance));
 	json_put_text(event, "kind", rule->observe ? "none" : core_kind_name(rule->what.kind));
-	put_targets(event, targets);
+	put_targets(event, targets, mask);
 	if (output->store.dirfd >= 0 || output->path)
 		put_output(event, output);
 	return event;

@@ -9,6 +9,6 @@
 #include "rules/rule.h"
 
 /* The `armed` event: what is watched for, how large a capture is expected to be, and the space
- * there is. */
-json_t *armed_event(
-	const struct rule *rule, const struct targets *targets, const struct destination *output);
+ * there is. MASK is the rule's own bit. */
+json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets *targets,
+	const struct destination *output);

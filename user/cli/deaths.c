@@ -22,6 +22,8 @@ struct death {
 	struct death *next;
 	struct event *event;
 	struct identity identity;
+	uint64_t rules; /* that wait for it */
+	size_t rule;	/* the one that decided */
 	json_t *trip;
 	struct unwind *unwind;
 	bool waits_for_unwinder;
@@ -141,7 +143,7 @@ static const char *kernel_refusal_detail(const struct death *death)
 static void fail(struct deaths *d, struct death *death, const char *reason, const char *detail)
 {
 	d->counts.failed++;
-	rule_give_back(d->context.state);
+	rule_give_back(&d->context.states[death->rule]);
 	destination_end(d->context.output, false, NULL);
 	settle(d, death, reason, detail);
 }
@@ -169,12 +171,30 @@ static void answer(struct deaths *d, struct death *death)
 		fail(d, death, "handler-unreachable", strerror(-r));
 }
 
+/* The first rule that captures it; where none does, the first that waits for it says why not. */
+static void choose(struct deaths *d, struct death *death)
+{
+	uint64_t now = clock_now_ns(CLOCK_BOOTTIME);
+	bool first = true;
+
+	for (size_t i = 0; rule_set_next(death->rules, &i); i++) {
+		struct decision decision = rule_decide(
+			&d->context.rules->v[i], &d->context.states[i], death->event, now);
+
+		if (first || decision.capture) {
+			death->decision = decision;
+			death->rule = i;
+		}
+		if (decision.capture)
+			break;
+		first = false;
+	}
+	json_put_text(death->trip, "rule", death->decision.rule);
+}
+
 static void decide(struct deaths *d, struct death *death)
 {
-	struct event *e = death->event;
-
-	death->decision =
-		rule_decide(d->context.rule, d->context.state, e, clock_now_ns(CLOCK_BOOTTIME));
+	choose(d, death);
 	death->decided = true;
 	d->counts.tripped++;
 	feed_say(d->context.feed, json_incref(death->trip));
@@ -212,14 +232,16 @@ static void unwind_or_decide(struct deaths *d, struct death *death)
 		decide(d, death);
 }
 
-int deaths_begin(struct deaths *d, struct event *e, struct identity *id)
+int deaths_begin(struct deaths *d, struct event *e, struct identity *id, uint64_t rules)
 {
 	struct death *death = calloc(1, sizeof(*death));
 	struct death **end = &d->head;
 
 	if (!death)
 		return -ENOMEM;
-	death->trip = incident_trip(e, id, d->context.rule->name);
+	death->rules = rules;
+	rule_set_next(rules, &death->rule);
+	death->trip = incident_trip(e, id, d->context.rules->v[death->rule].name);
 	if (!death->trip) {
 		free(death);
 		return -ENOMEM;

@@ -14,13 +14,13 @@
 #include "capture/broker.h"
 #include "cli/destination.h"
 #include "probe/event.h"
-#include "rules/rule.h"
+#include "rules/rule_set.h"
 #include "sink/feed.h"
 #include "target/process.h"
 
 struct deaths_context {
-	const struct rule *rule;
-	struct rule_state *state;
+	const struct rule_set *rules;
+	struct rule_state *states; /* one a rule */
 	const struct feed *feed;
 	struct broker *broker; /* NULL: no handler will ask */
 	struct destination *output;
@@ -33,9 +33,9 @@ void deaths_free(struct deaths *d);
 /* Readable when deaths_progress() has something to do. */
 int deaths_fd(const struct deaths *d);
 
-/* A process that is watched dies, or a handler takes a signal, and the rule waits for that. Event
- * and identity are taken over. 0 or -errno. */
-int deaths_begin(struct deaths *d, struct event *e, struct identity *id);
+/* A process that is watched dies, or a handler takes a signal, and the rules in the mask RULES wait
+ * for that. Event and identity are taken over. 0 or -errno. */
+int deaths_begin(struct deaths *d, struct event *e, struct identity *id, uint64_t rules);
 /* Whether that process' death is known already. */
 bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks);
 /* The crash handler of that process asks; the answer follows when the death is decided. */

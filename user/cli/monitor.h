@@ -5,16 +5,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "rules/rule.h"
+#include "rules/rule_set.h"
 #include "sink/feed.h"
 
 struct monitor_options {
-	const struct rule *rule;
+	struct rule_set rules;	   /* captures go where the first one says */
+	struct rule_state *states; /* one a rule: the caller's, so that it can outlive a run */
 	struct feed feed;
 	uint64_t duration_ns; /* 0: no end */
 	char **command;	      /* to start and watch, NULL: none */
 };
 
-/* Arms, runs until the rule is spent, its targets are gone, time is up or a signal says so, and
+/* Arms, runs until the rules are spent, its targets are gone, time is up or a signal says so, and
  * disarms. Returns the exit status; what went wrong has been said. */
 int monitor_run(const struct monitor_options *options);

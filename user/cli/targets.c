@@ -75,23 +75,25 @@ static int insert_target(struct targets *t, struct target *target)
 	return 0;
 }
 
-int targets_add(struct targets *t, struct identity *id, const struct target **out)
+int targets_add(struct targets *t, struct identity *id, uint64_t rules, const struct target **out)
 {
-	enum probe_verdict verdict = t->who->tree		? PROBE_WATCH_TREE
-				     : who_is_pids_only(t->who) ? PROBE_WATCH
-								: PROBE_WATCH_FORKS;
+	bool pids_only = rule_set_are_pids_only(t->rules, rules);
+	enum probe_verdict verdict = rules & rule_set_trees(t->rules) ? PROBE_WATCH_TREE
+				     : pids_only		      ? PROBE_WATCH
+								      : PROBE_WATCH_FORKS;
 	struct target *target = calloc(1, sizeof(*target));
 	int r;
 
 	if (!target)
 		return -ENOMEM;
 	r = probe_mark(t->probe, id->pid, id->start_ticks, 0, verdict);
-	if (r < 0 && who_is_pids_only(t->who)) {
+	if (r < 0 && pids_only) {
 		free(target); /* nothing else would have it reported */
 		return r;
 	}
 	target->pid = id->pid;
 	target->start_ticks = id->start_ticks;
+	target->rules = rules;
 	r = insert_target(t, target);
 	if (r < 0) {
 		free(target);
@@ -139,23 +141,52 @@ static int read_identity(pid_t pid, struct identity *out)
 	return r;
 }
 
+static uint64_t inherited(const struct targets *t, pid_t ppid)
+{
+	const struct target *parent = find_pid(t, ppid);
+
+	return parent ? parent->rules & rule_set_trees(t->rules) : 0;
+}
+
+/* A target that also descends from another. */
+static bool widen(struct targets *t, struct target *target)
+{
+	uint64_t more = inherited(t, target->identity.ppid) & ~target->rules;
+
+	target->rules |= more;
+	if (more)
+		probe_mark(t->probe, target->pid, target->start_ticks, 0, PROBE_WATCH_TREE);
+	return more;
+}
+
 /* Children of targets, their children and so on: /proc is read in no order, so until a pass adds
  * nothing. */
 static int add_descendants(struct targets *t, struct identity *all, size_t n)
 {
-	bool grew = t->who->tree;
+	bool grew = rule_set_trees(t->rules);
 
 	while (grew) {
 		grew = false;
+		for (struct target *target = t->head; target; target = target->next)
+			grew |= widen(t, target);
 		for (size_t i = 0; i < n; i++) {
-			if (!all[i].pid || !find_pid(t, all[i].ppid))
+			uint64_t rules = all[i].pid ? inherited(t, all[i].ppid) : 0;
+
+			if (!rules)
 				continue;
-			if (targets_add(t, &all[i], NULL) < 0)
+			if (targets_add(t, &all[i], rules, NULL) < 0)
 				return -ENOMEM;
 			grew = true;
 		}
 	}
 	return 0;
+}
+
+/* Kernel threads and zombies have no executable, and nothing to watch: only a rule for every
+ * process would match them. */
+static uint64_t match(const struct targets *t, const struct identity *id)
+{
+	return id->executable ? rule_set_matching(t->rules, id) : 0;
 }
 
 int targets_find(struct targets *t)
@@ -164,7 +195,7 @@ int targets_find(struct targets *t)
 	struct identity *all = NULL;
 	size_t n = 0, room = 0;
 	const struct dirent *entry;
-	uint64_t pid;
+	uint64_t pid, rules;
 	int r = 0;
 
 	if (!proc)
@@ -175,8 +206,9 @@ int targets_find(struct targets *t)
 		if (text_parse_u64(entry->d_name, &pid) < 0 || pid == (uint64_t)getpid() ||
 			read_identity((pid_t)pid, &id) < 0)
 			continue; /* ended since readdir */
-		if (who_matches(t->who, &id)) {
-			r = targets_add(t, &id, NULL);
+		rules = match(t, &id);
+		if (rules) {
+			r = targets_add(t, &id, rules, NULL);
 			identity_free(&id);
 			continue;
 		}
@@ -330,24 +362,43 @@ static bool might_match(const struct who *w, const struct identity *id)
 	return false;
 }
 
-bool targets_judge(struct targets *t, const struct event *e, const struct identity *id)
+static bool might_match_any(const struct targets *t, const struct identity *id)
+{
+	for (size_t i = 0; i < t->rules->n; i++)
+		if (might_match(&t->rules->v[i].who, id))
+			return true;
+	return false;
+}
+
+/* Of the tree's members the kernel side says so; who joined before the mark was there shows by its
+ * parent. */
+static uint64_t judge_descent(
+	const struct targets *t, const struct event_process *p, const struct identity *id)
+{
+	const uint64_t trees = rule_set_trees(t->rules);
+	const struct target *known = targets_get(t, p->pid, p->start_ticks),
+			    *root = p->tree_root ? find_pid(t, (pid_t)p->tree_root) : NULL;
+	uint64_t rules = trees ? inherited(t, id->ppid) : 0;
+
+	rules |= known ? known->rules & trees : 0;
+	rules |= root ? root->rules & trees : 0;
+	/* Those that would tell of which tree are gone. */
+	return rules || !p->tree_root ? rules : trees;
+}
+
+uint64_t targets_judge(struct targets *t, const struct event *e, const struct identity *id)
 {
 	const struct event_process *p = &e->process;
+	uint64_t rules = judge_descent(t, p, id) | rule_set_matching(t->rules, id);
 
-	/* Of the tree's members the kernel side says so; who joined before the mark was there shows
-	 * by its parent. */
-	if (p->tree_root)
-		return true;
-	if (who_matches(t->who, id))
-		return true;
-	if (t->who->tree && find_pid(t, id->ppid))
-		return true;
+	if (rules)
+		return rules;
 	/* Of a process that could not be read in full (it is ending) the next event may say more.
 	 */
-	if (!who_is_changeable(t->who) && !t->who->tree && id->executable &&
+	if (!rule_set_is_changeable(t->rules) && !rule_set_trees(t->rules) && id->executable &&
 		id->executable[0] == '/')
 		ignore(t, p, id);
-	else if (e->kind == EVENT_DEATH && might_match(t->who, id))
+	else if (e->kind == EVENT_DEATH && might_match_any(t, id))
 		t->unjudged++;
-	return false;
+	return 0;
 }

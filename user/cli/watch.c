@@ -10,12 +10,14 @@
 int cmd_watch(int argc, char **argv)
 {
 	struct watch_options options;
+	struct rule_state state = {0};
 	struct monitor_options monitor;
 	int result;
 
 	watch_options_parse(argc, argv, &options);
 	monitor = (struct monitor_options){
-		.rule = &options.rule,
+		.rules = {.v = &options.rule, .n = 1},
+		.states = &state,
 		.feed = {.out = options.rule.what.form == OUTPUT_STDOUT ? stderr : stdout,
 			.json = options.json,
 			.quiet = options.quiet,

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cli/armed.h"
+#include "cli/watching.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/signals.h"
+
+static bool captures(const struct rule *rule)
+{
+	return !rule->observe && rule->what.kind != CORE_NONE;
+}
+
+bool watching_takes_cores(const struct watching *w)
+{
+	for (size_t i = 0; i < w->rules.n; i++)
+		if (captures(&w->rules.v[i]) && (w->rules.v[i].fatal_signals & signals_core_mask()))
+			return true;
+	return false;
+}
+
+static bool captures_anything(const struct watching *w)
+{
+	for (size_t i = 0; i < w->rules.n; i++)
+		if (captures(&w->rules.v[i]))
+			return true;
+	return false;
+}
+
+static int fail(const char *what, int error)
+{
+	log_error("event=arm what=%s error=\"%s\"", what, strerror(-error));
+	return error;
+}
+
+static int open_probe(struct watching *w)
+{
+	bool all = rule_set_has_all(&w->rules), pids_only = rule_set_is_pids_only(&w->rules);
+	/* Where every process matches, which ones there are is of interest to the sampler alone. */
+	bool finds = !all || rule_set_sampling(&w->rules);
+	struct probe_options options = {
+		.fatal_mask = rule_set_fatal_signals(&w->rules),
+		.first_chance_mask = rule_set_first_chance(&w->rules),
+		.watch_unmarked = !pids_only,
+		.report_exec = !pids_only && finds,
+	};
+	int r = probe_open(&options, &w->probe);
+
+	if (r < 0)
+		return fail("bpf (coretrap doctor says more)", r);
+	w->targets = (struct targets){.rules = &w->rules, .probe = w->probe};
+	r = finds ? targets_find(&w->targets) : 0;
+	return r < 0 ? fail("targets", r) : 0;
+}
+
+static int open_capture(struct watching *w)
+{
+	char why[REGISTRY_WHY_MAX] = "";
+	int r;
+
+	if (!captures_anything(w))
+		return 0;
+	r = destination_open(&w->rules.v[0].what, &w->output);
+	if (r < 0 || !watching_takes_cores(w))
+		return r;
+	r = broker_open(&w->broker);
+	if (r < 0)
+		return fail("socket", r);
+	r = registry_join_host(&w->registry, why);
+	if (r < 0)
+		log_error("event=arm what=core_pattern error=\"%s\"", why[0] ? why : strerror(-r));
+	return r;
+}
+
+static int watch_fd(const struct watching *w, int fd)
+{
+	struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(w->epollfd, EPOLL_CTL_ADD, fd, &interest) < 0 ? -errno : 0;
+}
+
+/* Before anything is changed on the host: from here on a signal ends the loop, which puts
+ * everything back. */
+static int open_signals(struct watching *w)
+{
+	static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(handled); i++)
+		sigaddset(&set, handled[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	w->signalfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return w->signalfd < 0 ? -errno : 0;
+}
+
+static int open_loop(struct watching *w)
+{
+	struct deaths_context context = {
+		.rules = &w->rules,
+		.states = w->states,
+		.feed = &w->feed,
+		.broker = w->broker,
+		.output = &w->output,
+	};
+	int r = deaths_new(&context, &w->deaths);
+
+	if (r < 0)
+		return r;
+	w->epollfd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epollfd < 0)
+		return -errno;
+	r = watch_fd(w, w->signalfd);
+	r = r < 0 ? r : watch_fd(w, probe_fd(w->probe));
+	r = r < 0 ? r : watch_fd(w, deaths_fd(w->deaths));
+	return r < 0 || !w->broker ? r : watch_fd(w, broker_fd(w->broker));
+}
+
+/* The command is there, held before its exec, so that it can be found and marked like any other
+ * process. */
+static int open_command(struct watching *w)
+{
+	int r;
+
+	if (!w->options->command)
+		return 0;
+	r = launch_prepare(w->options->command, &w->launch);
+	if (r < 0)
+		return fail("command", r);
+	w->command_rule = w->rules.v[0];
+	w->command_who.tree = w->command_rule.who.tree;
+	r = who_add_process(&w->command_who, w->launch.pid);
+	if (r < 0)
+		return fail("command", r);
+	w->command_rule.who = w->command_who;
+	w->rules = (struct rule_set){.v = &w->command_rule, .n = 1};
+	return 0;
+}
+
+int watching_arm(struct watching *w, const struct monitor_options *options)
+{
+	int r;
+
+	w->options = options;
+	w->rules = options->rules;
+	w->states = options->states;
+	w->feed = options->feed;
+	if (geteuid() != 0) {
+		log_error("event=arm error=\"must be run as root\"");
+		return -EPERM;
+	}
+	r = relay_open(fileno(w->feed.out), &w->feed.relay); /* first: it inherits what is open */
+	r = r < 0 ? fail("feed", r) : open_command(w);
+	r = r < 0 ? r
+		  : open_signals(w); /* behind the command, which must not inherit them blocked */
+	r = r < 0 ? r : open_probe(w);
+	r = r < 0 ? r : open_capture(w);
+	r = r < 0 ? r : open_loop(w);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < w->rules.n; i++)
+		feed_say(&w->feed, armed_event(&w->rules.v[i], 1ULL << i, &w->targets, &w->output));
+	return launch_release(&w->launch);
+}
+
+void watching_disarm(struct watching *w)
+{
+	/* First of all, so that whatever fails below leaves the host as it was. */
+	int r = w->registry ? registry_leave(&w->registry) : 0;
+
+	if (r < 0)
+		log_error("event=restore what=core_pattern error=\"%s\"", strerror(-r));
+	deaths_free(w->deaths);
+	targets_free(&w->targets);
+	broker_close(&w->broker);
+	probe_close(w->probe);
+	destination_close(&w->output);
+	launch_close(&w->launch);
+	who_free(&w->command_who);
+	cleanup_close(&w->epollfd);
+	cleanup_close(&w->signalfd);
+	relay_close(w->feed.relay);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* What becomes of each event. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/losses.h"
+#include "cli/watching.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "sink/incident.h"
+
+#define EVENTS_BATCH 256 /* events handled before the other sources get their turn */
+
+static void say_target(const struct watching *w, const struct identity *id)
+{
+	json_t *event = incident_new("target", clock_now_ns(CLOCK_REALTIME));
+
+	if (event)
+		json_put(event, "process", incident_process(id));
+	feed_say(&w->feed, event);
+}
+
+/* A new image, or a new child of the tree: a target from now on, or no longer. */
+static void take_birth(struct watching *w, const struct event *e)
+{
+	const struct event_process *p = &e->process;
+	bool was_target = targets_get(&w->targets, p->pid, p->start_ticks) != NULL;
+	_cleanup_identity_ struct identity id = {};
+	const struct target *target;
+	uint64_t rules;
+
+	if (targets_identify(&w->targets, e, &id) < 0)
+		return;
+	rules = targets_judge(&w->targets, e, &id);
+	targets_remove(
+		&w->targets, p->pid, p->start_ticks); /* its name and arguments are others now */
+	if (!rules || targets_add(&w->targets, &id, rules, &target) < 0)
+		return;
+	if (!was_target || !rule_set_is_pids_only(&w->rules))
+		say_target(w, &target->identity);
+}
+
+static uint64_t waiting_for(const struct watching *w, const struct event *e, uint64_t rules)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; rule_set_next(rules, &i); i++)
+		if (rule_trips(&w->rules.v[i], e))
+			mask |= 1ULL << i;
+	return mask;
+}
+
+static void take_signal(struct watching *w, struct event *e)
+{
+	_cleanup_event_ struct event *event = e;
+	_cleanup_identity_ struct identity id = {};
+	uint64_t rules;
+	int r;
+
+	if (e->kind == EVENT_DEATH &&
+		deaths_knows(w->deaths, e->process.pid, e->process.start_ticks))
+		return;
+	if (targets_identify(&w->targets, e, &id) < 0)
+		return;
+	rules = waiting_for(w, e, targets_judge(&w->targets, e, &id));
+	if (!rules)
+		return;
+	r = deaths_begin(w->deaths, e, &id, rules);
+	if (r == 0)
+		TAKE_PTR(event);
+	else
+		log_error("event=trip pid=%d errno=%d", e->process.pid, -r);
+}
+
+static void take_exit(struct watching *w, const struct event *e)
+{
+	const struct event_process *p = &e->process;
+	const struct target *target = targets_get(&w->targets, p->pid, p->start_ticks);
+	bool known = deaths_knows(w->deaths, p->pid, p->start_ticks);
+
+	deaths_ended(w->deaths, p->pid, p->start_ticks, e->exit_code);
+	if (target && !known)
+		feed_say(&w->feed, incident_exit(&target->identity, e->exit_code, e->time_ns));
+	targets_remove(&w->targets, p->pid, p->start_ticks);
+}
+
+static void take_event(struct watching *w, struct event *e)
+{
+	switch (e->kind) {
+	case EVENT_DEATH:
+	case EVENT_FIRST_CHANCE:
+		take_signal(w, e);
+		return;
+	case EVENT_EXEC:
+	case EVENT_FORK:
+		take_birth(w, e);
+		break;
+	case EVENT_EXIT:
+		take_exit(w, e);
+		break;
+	}
+	event_free(e);
+}
+
+bool watching_read_events(struct watching *w)
+{
+	struct event *e;
+
+	for (int i = 0; i < EVENTS_BATCH; i++) {
+		if (probe_next(w->probe, &e) != 1)
+			return false;
+		take_event(w, e);
+	}
+	return true;
+}
+
+/* A core that the kernel side did not announce (lost, or a kernel that shows it later): the
+ * handler's word is enough. */
+static struct event *event_from_question(const struct broker_question *q)
+{
+	struct event *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->kind = EVENT_DEATH;
+	e->time_ns = clock_now_ns(CLOCK_REALTIME);
+	e->process.pid = q->pid;
+	e->process.tid = q->tid;
+	e->process.start_ticks = q->start_ticks;
+	e->process.start_ns = q->start_ticks * 10000000;
+	e->process.uid = q->uid;
+	memcpy(e->process.comm, q->comm, sizeof(e->process.comm));
+	e->signal.number = q->signal;
+	e->signal.dumps_core = true;
+	e->signal.core_soft = q->core_limit;
+	return e;
+}
+
+static void take_question(struct watching *w, const struct broker_message *message)
+{
+	const struct broker_question *q = &message->question;
+	const struct decision no = {};
+
+	/* The record was written before the kernel started the handler: it is there to be read. */
+	while (!deaths_knows(w->deaths, q->pid, q->start_ticks) && watching_read_events(w))
+		;
+	if (!deaths_knows(w->deaths, q->pid, q->start_ticks)) {
+		struct event *e = event_from_question(q);
+
+		if (e)
+			take_signal(w, e);
+	}
+	if (deaths_knows(w->deaths, q->pid, q->start_ticks))
+		deaths_asked(w->deaths, q->pid, q->start_ticks, message->conversation);
+	else
+		broker_answer(w->broker, message->conversation, &no, NULL, -1);
+}
+
+void watching_read_handlers(struct watching *w)
+{
+	while (w->broker) {
+		_cleanup_broker_message_ struct broker_message message = {};
+		int r = broker_receive(w->broker, &message);
+
+		if (r < 0)
+			log_error("event=broker errno=%d", -r);
+		if (r != 1)
+			return;
+		if (message.kind == BROKER_ASK)
+			take_question(w, &message);
+		else
+			deaths_finished(w->deaths, message.conversation,
+				message.kind == BROKER_DONE ? message.result : NULL);
+	}
+}
+
+void watching_check(struct watching *w)
+{
+	/* An end that was lost, or missed while arming, would be waited for. */
+	if (losses_say(&w->feed, w->probe, &w->targets) || rule_set_is_pids_only(&w->rules))
+		targets_sweep(&w->targets);
+	deaths_sweep(w->deaths);
+	if (w->registry)
+		losses_say_pattern(&w->feed, w->registry);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* All that is armed at one time: what arming makes, the loop runs, and events change. */
+#pragma once
+
+#include "capture/broker.h"
+#include "capture/registry.h"
+#include "cli/deaths.h"
+#include "cli/destination.h"
+#include "cli/launch.h"
+#include "cli/monitor.h"
+#include "cli/targets.h"
+#include "probe/probe.h"
+
+struct watching {
+	const struct monitor_options *options;
+	struct rule_set rules;
+	struct rule_state *states; /* one a rule */
+	struct who command_who;	   /* what is watched when a command was started */
+	struct rule command_rule;
+	struct destination output;
+	struct probe *probe;
+	struct broker *broker;
+	struct registry *registry;
+	struct targets targets;
+	struct deaths *deaths;
+	struct launch launch;
+	struct feed feed;
+	int epollfd, signalfd;
+};
+
+#define WATCHING_NONE       \
+	((struct watching){ \
+		.epollfd = -1, .signalfd = -1, .output = DESTINATION_NONE, .launch = LAUNCH_NONE})
+
+/* Loads, attaches, registers. 0, or -errno after it was said what is wrong. */
+int watching_arm(struct watching *w, const struct monitor_options *options);
+/* The host is as it was, also where arming failed half-way. */
+void watching_disarm(struct watching *w);
+/* Some rule wants a core of what dies, from the kernel's handler. */
+bool watching_takes_cores(const struct watching *w);
+
+/* Takes what the kernel side tells, a bounded number of events. Returns whether there may be more.
+ */
+bool watching_read_events(struct watching *w);
+/* Takes what crash handlers ask and report. */
+void watching_read_handlers(struct watching *w);
+/* Once a second: what was lost, what ended unseen, who owns the core pattern. */
+void watching_check(struct watching *w);
