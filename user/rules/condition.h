@@ -49,3 +49,17 @@ struct measure {
 	uint64_t machine_memory; /* bytes */
 	uint64_t machine_cpus;	 /* online */
 };
+
+/* Each puts into *OUT the value in the unit of its condition's limit; false: it cannot be told. */
+
+/* Of one core, all cores or the quota (what there is less of: quota or cores), over the time from
+ * FROM to TO, two measures of one process. */
+bool condition_cpu(
+	const struct measure *from, const struct measure *to, enum cpu_base base, uint64_t *out);
+/* Bytes. A process that has no memory any more is about to end, and tells nothing. */
+bool condition_memory(const struct measure *m, enum memory_base base, uint64_t *out);
+/* BYTES as thousandths of a percent of the least of the cgroup's limit and the machine. */
+bool condition_memory_share(const struct measure *m, uint64_t bytes, uint64_t *out);
+
+/* VALUE stands past the limit: at it or above, or for the conditions "below" under it. */
+bool condition_is_past(enum condition_kind kind, const struct condition *c, uint64_t value);
