@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "lib/cleanup.h"
 
@@ -117,4 +120,33 @@ int io_write_file_at(int dirfd, const char *name, const char *text)
 	if (n < 0)
 		return -errno;
 	return (size_t)n == len ? 0 : -EIO;
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
+}
+
+/* By raw number: glibc has the wrapper from 2.34 on, kernels from 5.9. */
+static int close_between(unsigned int first, unsigned int last)
+{
+	if (first > last)
+		return 0;
+	return syscall(SYS_close_range, first, last, 0) < 0 ? -errno : 0;
+}
+
+int io_close_others(int *keep, size_t n)
+{
+	unsigned int next = 0;
+	int r = 0;
+
+	qsort(keep, n, sizeof(*keep), compare_fds);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (keep[i] < 0)
+			continue;
+		if ((unsigned int)keep[i] > next)
+			r = close_between(next, (unsigned int)keep[i] - 1);
+		next = (unsigned int)keep[i] + 1;
+	}
+	return r < 0 ? r : close_between(next, UINT_MAX);
 }

@@ -29,3 +29,6 @@ int io_open_dir_at(int dirfd, const char *name, DIR **out);
 
 /* Writes TEXT to the existing file NAME below DIRFD in a single write(2), as sysctls ask for. */
 int io_write_file_at(int dirfd, const char *name, const char *text);
+
+/* Closes every descriptor but those of KEEP, which gets sorted; -1 entries are passed over. */
+int io_close_others(int *keep, size_t n);

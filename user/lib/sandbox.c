@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <limits.h>
-#include <linux/close_range.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,10 +12,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/io.h"
 
 #define NOBODY 65534
 
@@ -33,39 +31,16 @@ static void free_caps(cap_t *caps)
 		cap_free(*caps);
 }
 
-static int compare_fds(const void *a, const void *b)
-{
-	return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
-}
-
-/* By raw number: glibc has the wrapper from 2.34 on, kernels from 5.9. */
-static int close_between(unsigned int first, unsigned int last)
-{
-	if (first > last)
-		return 0;
-	return syscall(SYS_close_range, first, last, 0) < 0 ? -errno : 0;
-}
-
 static int close_others(const struct sandbox *s)
 {
 	_cleanup_free_ int *fds = calloc(s->keep_count + 1, sizeof(*fds));
-	unsigned int next = 0;
-	size_t n = 0;
-	int r = 0;
 
 	if (!fds)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->keep_count; i++)
-		if (s->keep[i] >= 0)
-			fds[n++] = s->keep[i];
-	fds[n++] = s->replyfd;
-	qsort(fds, n, sizeof(*fds), compare_fds);
-	for (size_t i = 0; i < n && r == 0; i++) {
-		if ((unsigned int)fds[i] > next)
-			r = close_between(next, (unsigned int)fds[i] - 1);
-		next = (unsigned int)fds[i] + 1;
-	}
-	return r < 0 ? r : close_between(next, UINT_MAX);
+		fds[i] = s->keep[i];
+	fds[s->keep_count] = s->replyfd;
+	return io_close_others(fds, s->keep_count + 1);
 }
 
 /* 1 when ROOT is the whole file system now, 0 when the outer one still is (and stays out of reach).

@@ -147,6 +147,21 @@ static void print_armed(FILE *out, const json_t *event)
 	fputc('\n', out);
 }
 
+static void print_action(FILE *out, const json_t *event)
+{
+	const json_t *action = at(event, "action", NULL);
+
+	print_process(out, event);
+	fputs(": ", out);
+	print_hostile(out, json_get_text(action, "text", "?"));
+	fprintf(out, ": %s", json_get_text(action, "result", "?"));
+	if (json_object_get(action, "detail")) {
+		fputs(": ", out);
+		print_hostile(out, json_get_text(action, "detail", ""));
+	}
+	fputc('\n', out);
+}
+
 static void print_other(FILE *out, const char *kind, const json_t *event)
 {
 	const json_t *exit = at(event, "exit", NULL);
@@ -197,6 +212,8 @@ static int write_event(const struct feed *f, const json_t *event)
 			print_trip(f->out, event);
 		else if (strcmp(kind, "armed") == 0)
 			print_armed(f->out, event);
+		else if (strcmp(kind, "action") == 0)
+			print_action(f->out, event);
 		else
 			print_other(f->out, kind, event);
 	}
