@@ -5,13 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "rules/rule.h"
+#include "cli/flags.h"
 
 struct watch_options {
-	struct rule rule;
-	uint64_t duration_ns; /* 0: no end */
-	char **command;	      /* after --, NULL: none; borrowed from argv */
-	bool json, quiet;
+	struct flags flags;
+	char **command; /* after --, NULL: none; borrowed from argv */
 };
 
 /* Parses ARGV; exits with status 2 and one line that names the flag where something makes no sense,

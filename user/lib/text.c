@@ -212,6 +212,19 @@ int text_parse_duration(const char *s, uint64_t *out_ns)
 	return -EINVAL;
 }
 
+int text_parse_percent(const char *s, uint64_t *out_thousandths)
+{
+	uint64_t whole, millionths;
+	const char *unit;
+	int r = parse_decimal(s, &whole, &millionths, &unit);
+
+	if (r < 0)
+		return r;
+	if (strcmp(unit, "") != 0 && strcmp(unit, "%") != 0)
+		return -EINVAL;
+	return scale_decimal(whole, millionths, 1000, out_thousandths);
+}
+
 const char *text_format_size(uint64_t bytes, char *buf, size_t size)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};

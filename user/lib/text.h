@@ -29,6 +29,8 @@ int text_parse_u64(const char *s, uint64_t *out);
 int text_parse_size(const char *s, uint64_t *out);
 /* 10 (seconds), 250ms, 10s, 5m, 1h, 1d, decimals allowed ("1.5s"); nanoseconds. */
 int text_parse_duration(const char *s, uint64_t *out_ns);
+/* 80, 12.5, 80%; thousandths of a percent. */
+int text_parse_percent(const char *s, uint64_t *out_thousandths);
 
 /* "1.4 GiB", "12 KiB", "17 B" into BUF, which is returned. */
 const char *text_format_size(uint64_t bytes, char *buf, size_t size);

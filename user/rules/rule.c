@@ -3,6 +3,13 @@
 
 #include "lib/signals.h"
 
+void rule_free(struct rule *r)
+{
+	who_free(&r->who);
+	actions_free(&r->before);
+	actions_free(&r->then);
+}
+
 bool rule_trips(const struct rule *r, const struct event *e)
 {
 	switch (e->kind) {

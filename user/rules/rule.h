@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "probe/event.h"
+#include "rules/action.h"
 #include "rules/condition.h"
 #include "rules/decision.h"
 #include "rules/who.h"
@@ -41,8 +42,12 @@ struct rule {
 	uint64_t min_age_ns;	      /* of the process when it trips */
 	/* WHAT */
 	struct capture_options what;
-	bool observe; /* decide and report, capture nothing */
+	bool observe;		     /* decide and report, capture nothing */
+	struct actions before, then; /* in order, ahead of a capture and after it */
 };
+
+/* What the rule owns (WHO and the actions); NAME and the strings of WHAT are borrowed. */
+void rule_free(struct rule *r);
 
 /* What a rule has done so far; the only state, owned by whoever runs the rules. */
 struct rule_state {

@@ -8,9 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/clock.h"
 #include "rules/rule.h"
 
 #define SPEC_WHY_MAX 256
+
+/* What a rule that does not say so allows as a pause; `dump` allows any. */
+#define RULE_MAX_PAUSE_NS (250 * NSEC_PER_MSEC)
 
 enum spec_form {
 	SPEC_SWITCH, /* true or false; as a flag without a value */
