@@ -105,7 +105,7 @@ static int open_loop(struct watching *w)
 {
 	struct deaths_context context = {
 		.rules = &w->rules,
-		.states = w->states,
+		.ledger = w->ledger,
 		.feed = &w->feed,
 		.broker = w->broker,
 		.output = &w->output,
@@ -150,7 +150,7 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 
 	w->options = options;
 	w->rules = options->rules;
-	w->states = options->states;
+	w->ledger = options->ledger;
 	w->feed = options->feed;
 	if (geteuid() != 0) {
 		log_error("event=arm error=\"must be run as root\"");

@@ -143,7 +143,7 @@ static const char *kernel_refusal_detail(const struct death *death)
 static void fail(struct deaths *d, struct death *death, const char *reason, const char *detail)
 {
 	d->counts.failed++;
-	rule_give_back(&d->context.states[death->rule]);
+	rule_give_back(d->context.ledger, &death->decision);
 	destination_end(d->context.output, false, NULL);
 	settle(d, death, reason, detail);
 }
@@ -174,12 +174,14 @@ static void answer(struct deaths *d, struct death *death)
 /* The first rule that captures it; where none does, the first that waits for it says why not. */
 static void choose(struct deaths *d, struct death *death)
 {
-	uint64_t now = clock_now_ns(CLOCK_BOOTTIME);
+	struct clock_pair now = clock_pair_now();
+	struct trip trip = trip_by_event(
+		death->event, json_get_text(death->trip, "signature", NULL), now.boot_ns);
 	bool first = true;
 
 	for (size_t i = 0; rule_set_next(death->rules, &i); i++) {
-		struct decision decision = rule_decide(
-			&d->context.rules->v[i], &d->context.states[i], death->event, now);
+		struct decision decision =
+			rule_decide(&d->context.rules->v[i], d->context.ledger, &trip, &now);
 
 		if (first || decision.capture) {
 			death->decision = decision;

@@ -20,7 +20,7 @@
 
 struct deaths_context {
 	const struct rule_set *rules;
-	struct rule_state *states; /* one a rule */
+	struct ledger *ledger;
 	const struct feed *feed;
 	struct broker *broker; /* NULL: no handler will ask */
 	struct destination *output;

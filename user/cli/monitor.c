@@ -42,8 +42,10 @@ static void read_signals(struct monitor *m)
 
 static bool all_spent(const struct watching *w)
 {
+	struct clock_pair now = clock_pair_now();
+
 	for (size_t i = 0; i < w->rules.n; i++)
-		if (!rule_is_spent(&w->rules.v[i], &w->states[i]))
+		if (!rule_is_spent(&w->rules.v[i], w->ledger, &now))
 			return false;
 	return true;
 }

@@ -9,8 +9,8 @@
 #include "sink/feed.h"
 
 struct monitor_options {
-	struct rule_set rules;	   /* captures go where the first one says */
-	struct rule_state *states; /* one a rule: the caller's, so that it can outlive a run */
+	struct rule_set rules; /* captures go where the first one says */
+	struct ledger *ledger; /* the caller's, so that it can outlive a run */
 	struct feed feed;
 	uint64_t duration_ns; /* 0: no end */
 	char **command;	      /* to start and watch, NULL: none */

@@ -14,8 +14,8 @@
 struct watching {
 	const struct monitor_options *options;
 	struct rule_set rules;
-	struct rule_state *states; /* one a rule */
-	struct who command_who;	   /* what is watched when a command was started */
+	struct ledger *ledger;
+	struct who command_who; /* what is watched when a command was started */
 	struct rule command_rule;
 	struct destination output;
 	struct probe *probe;

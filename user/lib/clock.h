@@ -17,5 +17,16 @@ static inline uint64_t clock_now_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* One moment by two clocks: the one that nobody sets, and the one that outlasts a boot. */
+struct clock_pair {
+	uint64_t boot_ns; /* CLOCK_BOOTTIME */
+	uint64_t real_ns; /* CLOCK_REALTIME */
+};
+
+static inline struct clock_pair clock_pair_now(void)
+{
+	return (struct clock_pair){clock_now_ns(CLOCK_BOOTTIME), clock_now_ns(CLOCK_REALTIME)};
+}
+
 /* "2026-11-23T09:00:00.123456789Z" into BUF (31 bytes), which is returned. */
 const char *clock_rfc3339(uint64_t realtime_ns, char *buf, size_t size);

@@ -48,6 +48,7 @@ struct decision {
 	const char *rule;	 /* name of the rule that matched, NULL if none did */
 	const char *skip_reason; /* static text, set where a rule matched but must not capture */
 	const struct capture_options *what;
+	uint64_t entry; /* CAPTURE: in the ledger; 0: it has none */
 };
 
 /* "full" ↔ CORE_FULL …: one table for flags, events and messages. -EINVAL for an unknown name. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rules/rule.h"
 
+#include "lib/cleanup.h"
 #include "lib/signals.h"
 
 void rule_free(struct rule *r)
@@ -22,45 +23,222 @@ bool rule_trips(const struct rule *r, const struct event *e)
 	}
 }
 
+/* All that a limit is held against. */
+struct question {
+	const struct rule *rule;
+	const struct ledger *ledger;
+	const struct ledger_limits *limits;
+	const struct trip *trip;
+	struct ledger_what what;
+	int64_t now_ns; /* CLOCK_BOOTTIME */
+	uint64_t real_ns;
+};
+
+#define FREE INT64_MIN /* there is nothing to wait for */
+
+static int64_t after(int64_t time_ns, uint64_t delay_ns)
+{
+	int64_t delay = delay_ns > INT64_MAX ? INT64_MAX : (int64_t)delay_ns, sum;
+
+	return time_ns == LEDGER_NEVER			      ? FREE
+	       : __builtin_add_overflow(time_ns, delay, &sum) ? RULE_NEVER_FREE
+							      : sum;
+}
+
+static int64_t by_count(const struct question *q)
+{
+	return q->rule->count && ledger_started(q->ledger, q->rule->name) >= q->rule->count
+		       ? RULE_NEVER_FREE
+		       : FREE;
+}
+
+static int64_t by_end(const struct question *q)
+{
+	return q->rule->end_ns && q->real_ns >= q->rule->end_ns ? RULE_NEVER_FREE : FREE;
+}
+
+static int64_t by_duration(const struct question *q)
+{
+	int64_t end = after(ledger_armed_since(q->ledger, q->rule->name), q->rule->duration_ns);
+
+	return q->rule->duration_ns && end != FREE && end <= q->now_ns ? RULE_NEVER_FREE : FREE;
+}
+
+static int64_t by_begin(const struct question *q)
+{
+	return q->rule->start_ns > q->real_ns ? after(q->now_ns, q->rule->start_ns - q->real_ns)
+					      : FREE;
+}
+
+static int64_t by_age(const struct question *q)
+{
+	return q->trip->age_ns < q->rule->min_age_ns
+		       ? after(q->now_ns, q->rule->min_age_ns - q->trip->age_ns)
+		       : FREE;
+}
+
+static int64_t by_spacing(const struct question *q)
+{
+	return q->rule->every_ns
+		       ? after(ledger_start_time(q->ledger, q->rule->name, 1), q->rule->every_ns)
+		       : FREE;
+}
+
+static int64_t by_rate(const struct question *q)
+{
+	uint64_t n = q->rule->rate_count;
+
+	if (n > LEDGER_STARTS_MAX)
+		n = LEDGER_STARTS_MAX;
+	return n ? after(ledger_start_time(q->ledger, q->rule->name, n), q->rule->rate_ns) : FREE;
+}
+
 /* A death by a signal that leaves no core, and a signal that a handler took, leave nothing that
  * could be captured. */
-static const char *nothing_to_capture(const struct event *e)
+static const char *nothing_to_capture(const struct trip *trip)
 {
-	if (e->kind == EVENT_FIRST_CHANCE)
+	if (trip->kind == TRIP_FIRST_CHANCE)
 		return "handled";
-	if (!(signals_core_mask() & SIGNAL_BIT(e->signal.number)))
+	if (trip->kind == TRIP_SIGNAL &&
+		!(signals_core_mask() & SIGNAL_BIT(trip->event->signal.number)))
 		return "memory-gone";
 	return NULL;
 }
 
-struct decision rule_decide(
-	const struct rule *r, struct rule_state *state, const struct event *e, uint64_t now_ns)
+static int64_t by_process(const struct question *q)
+{
+	return q->limits->process_spacing_ns
+		       ? after(ledger_capture_time(q->ledger, LEDGER_OF_PROCESS, &q->what, 1),
+				 q->limits->process_spacing_ns)
+		       : FREE;
+}
+
+static int64_t by_day(const struct question *q, enum ledger_of of, uint64_t most)
+{
+	return most ? after(ledger_capture_time(q->ledger, of, &q->what, most), LEDGER_DAY_NS)
+		    : FREE;
+}
+
+static int64_t by_signature(const struct question *q)
+{
+	return by_day(q, LEDGER_OF_SIGNATURE, q->limits->signature_per_day);
+}
+
+static int64_t by_rule_day(const struct question *q)
+{
+	return by_day(q, LEDGER_OF_RULE, q->limits->rule_per_day);
+}
+
+static int64_t by_host_day(const struct question *q)
+{
+	return by_day(q, LEDGER_OF_HOST, q->limits->host_per_day);
+}
+
+struct limit {
+	const char *reason;
+	int64_t (*until)(const struct question *q);
+};
+
+/* In the order in which they are told. */
+static const struct limit ends[] = {
+	{"count-reached", by_count},
+	{"end-passed", by_end},
+	{"duration-passed", by_duration},
+};
+static const struct limit own_limits[] = {
+	{"not-started", by_begin},
+	{"too-young", by_age},
+	{"too-soon", by_spacing},
+	{"rate-reached", by_rate},
+};
+static const char crash_known[] = "crash-known";
+static const struct limit host_limits[] = {
+	{crash_known, by_signature},
+	{"process-too-soon", by_process},
+	{"rule-day-limit", by_rule_day},
+	{"host-day-limit", by_host_day},
+};
+
+static const char *first_of(
+	const struct limit *v, size_t n, const struct question *q, int64_t *until_ns)
+{
+	for (size_t i = 0; i < n; i++) {
+		*until_ns = v[i].until(q);
+		if (*until_ns > q->now_ns)
+			return v[i].reason;
+	}
+	return NULL;
+}
+
+static bool wants_capture(const struct rule *r)
+{
+	return !r->observe && r->what.kind != CORE_NONE;
+}
+
+static struct question ask(const struct rule *r, const struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now)
+{
+	return (struct question){
+		.rule = r,
+		.ledger = l,
+		.limits = ledger_limits(l),
+		.trip = trip,
+		.what = {r->name, trip->pid, trip->start_ticks, trip->signature},
+		.now_ns = (int64_t)now->boot_ns,
+		.real_ns = now->real_ns,
+	};
+}
+
+const char *rule_refusal(const struct rule *r, const struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now, int64_t *until_ns)
+{
+	struct question q = ask(r, l, trip, now);
+	const char *reason = first_of(ends, ARRAY_SIZE(ends), &q, until_ns);
+
+	if (!reason)
+		reason = first_of(own_limits, ARRAY_SIZE(own_limits), &q, until_ns);
+	if (!reason && wants_capture(r)) {
+		reason = nothing_to_capture(trip);
+		*until_ns = RULE_NEVER_FREE;
+	}
+	/* What captures nothing floods nobody. */
+	if (!reason && wants_capture(r))
+		reason = first_of(host_limits, ARRAY_SIZE(host_limits), &q, until_ns);
+	return reason;
+}
+
+struct decision rule_decide(const struct rule *r, struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now)
 {
 	struct decision d = {.rule = r->name, .what = &r->what};
+	struct ledger_what what = {r->name, trip->pid, trip->start_ticks, trip->signature};
+	int64_t until;
 
-	if (rule_is_spent(r, state))
-		d.skip_reason = "count-reached";
-	else if (r->every_ns && state->last_ns && now_ns - state->last_ns < r->every_ns)
-		d.skip_reason = "too-soon";
-	else if (!r->observe && r->what.kind != CORE_NONE)
-		d.skip_reason = nothing_to_capture(e);
+	d.skip_reason = rule_refusal(r, l, trip, now, &until);
+	if (!d.skip_reason && ledger_begin(l, &what, wants_capture(r), r->rate_count,
+				      (int64_t)now->boot_ns, &d.entry) < 0)
+		d.skip_reason = "no-memory";
+	if (d.skip_reason == crash_known)
+		ledger_repeat(l, &what);
 	if (d.skip_reason)
 		return d;
-	state->started++;
-	state->last_ns = now_ns;
-	d.capture = !r->observe && r->what.kind != CORE_NONE;
+	d.capture = wants_capture(r);
 	if (r->observe)
 		d.skip_reason = "observe";
 	return d;
 }
 
-void rule_give_back(struct rule_state *state)
+void rule_give_back(struct ledger *l, const struct decision *d)
 {
-	if (state->started)
-		state->started--;
+	if (d->entry)
+		ledger_fail(l, d->rule, d->entry);
 }
 
-bool rule_is_spent(const struct rule *r, const struct rule_state *state)
+bool rule_is_spent(const struct rule *r, const struct ledger *l, const struct clock_pair *now)
 {
-	return r->count && state->started >= r->count;
+	struct trip nobody = {};
+	struct question q = ask(r, l, &nobody, now);
+	int64_t until;
+
+	return first_of(ends, ARRAY_SIZE(ends), &q, &until) != NULL;
 }

@@ -10,6 +10,8 @@
 #include "rules/action.h"
 #include "rules/condition.h"
 #include "rules/decision.h"
+#include "rules/ledger.h"
+#include "rules/trip.h"
 #include "rules/who.h"
 
 enum exit_wish {
@@ -38,8 +40,11 @@ struct rule {
 	/* HOW OFTEN */
 	uint64_t count;	   /* captures (or trips, where nothing is captured), 0: no end */
 	uint64_t every_ns; /* at least this long between two captures */
-	uint64_t rate_count, rate_ns; /* at most so many in so long; 0: no bound */
-	uint64_t min_age_ns;	      /* of the process when it trips */
+	/* At most so many (up to LEDGER_STARTS_MAX) in so long; 0: no bound. */
+	uint64_t rate_count, rate_ns;
+	uint64_t min_age_ns;	   /* of the process when it trips */
+	uint64_t start_ns, end_ns; /* CLOCK_REALTIME, from and until when it captures; 0: none */
+	uint64_t duration_ns;	   /* it captures for so long, once armed; 0: no end */
 	/* WHAT */
 	struct capture_options what;
 	bool observe;		     /* decide and report, capture nothing */
@@ -49,18 +54,21 @@ struct rule {
 /* What the rule owns (WHO and the actions); NAME and the strings of WHAT are borrowed. */
 void rule_free(struct rule *r);
 
-/* What a rule has done so far; the only state, owned by whoever runs the rules. */
-struct rule_state {
-	uint64_t started; /* captures begun and not failed */
-	uint64_t last_ns; /* when the last one began, CLOCK_BOOTTIME; 0: never */
-};
-
 /* Whether the event is one this rule waits for (the process matched already). */
 bool rule_trips(const struct rule *r, const struct event *e);
-/* What to do about an event that tripped; counts a capture as begun in *STATE. */
-struct decision rule_decide(
-	const struct rule *r, struct rule_state *state, const struct event *e, uint64_t now_ns);
+/* What to do about a process that tripped; counts a capture as begun in the ledger, which is the
+ * only state. */
+struct decision rule_decide(const struct rule *r, struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now);
 /* A capture that was begun came to nothing: it does not count. */
-void rule_give_back(struct rule_state *state);
+void rule_give_back(struct ledger *l, const struct decision *d);
 /* Nothing more will ever be captured. */
-bool rule_is_spent(const struct rule *r, const struct rule_state *state);
+bool rule_is_spent(const struct rule *r, const struct ledger *l, const struct clock_pair *now);
+
+#define RULE_NEVER_FREE INT64_MAX
+
+/* Why a trip now would be skipped, as rule_decide() has it: static text, NULL if it would not. In
+ * *UNTIL_NS, CLOCK_BOOTTIME as in a ledger, until when that will be so; RULE_NEVER_FREE: for ever.
+ */
+const char *rule_refusal(const struct rule *r, const struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now, int64_t *until_ns);
