@@ -312,7 +312,7 @@ _Noreturn void actions_runner(const struct actions_request *request, int replyfd
 	json_t *base = actions_base(request->incident);
 	int error = settle(request, replyfd, &r.stopfd);
 
-	r.input = json_dumps(request->incident, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	r.input = json_dumps(request->incident, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_DIGITS);
 	r.environment = actions_environment(request->incident, request->when);
 	if (error < 0 || !base || !r.input || !r.environment)
 		_exit(1);

@@ -363,7 +363,7 @@ static int to_file(struct work *w)
 	if (r == 0)
 		r = finish_incident(w);
 	if (r == 0 && !core_file(w)) {
-		text = json_dumps(w->incident, JSON_INDENT(1));
+		text = json_dumps(w->incident, JSON_INDENT(1) | JSON_DIGITS);
 		r = text ? io_write_all(w->job->output_fd, text, strlen(text)) : -ENOMEM;
 	}
 	/* EINVAL: a pipe or a device, which keeps nothing. */

@@ -232,7 +232,8 @@ static int print_json(const struct store *s, const struct store_items *items)
 				json_put_text(incident, "error", store_strerror(r)))
 				return -ENOMEM;
 		}
-		if (json_dumpf(incident, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0 ||
+		if (json_dumpf(incident, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_DIGITS) <
+				0 ||
 			putchar('\n') < 0)
 			return -EIO;
 	}

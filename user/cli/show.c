@@ -246,7 +246,8 @@ int cmd_show(int argc, char **argv)
 		return EXIT_FAILED;
 	if (!o.captures.json)
 		show(&o, &s, id, incident);
-	else if (json_dumpf(incident, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0 ||
+	else if (json_dumpf(incident, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_DIGITS) <
+			 0 ||
 		 putchar('\n') < 0)
 		return EXIT_FAILED;
 	if (fflush(stdout) != 0) {

@@ -107,7 +107,7 @@ static int write_planned(const struct core_request *req, struct plan *plan, stru
 	int r;
 
 	if (req->incident) {
-		incident = json_dumps(req->incident, JSON_COMPACT);
+		incident = json_dumps(req->incident, JSON_COMPACT | JSON_DIGITS);
 		if (!incident)
 			return -ENOMEM;
 	}

@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Beside the flags for all that leaves for others: 97.3 is written as 97.3, not to 17 digits. */
+#define JSON_DIGITS JSON_REAL_PRECISION(12)
+
 static inline void cleanup_json(json_t **j)
 {
 	json_decref(*j);

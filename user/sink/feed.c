@@ -8,6 +8,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "sink/threshold.h"
 
 #define TEXT_SHOWN 200 /* bytes of a name or path on a terminal */
 
@@ -63,9 +64,11 @@ static void print_trip(FILE *out, const json_t *event)
 	const char *text;
 
 	print_process(out, event);
-	fprintf(out, ": %s",
-		json_get_text(
-			signal, "name", json_get_text(at(event, "trigger", NULL), "kind", "?")));
+	fputs(": ", out);
+	if (!threshold_print(out, at(event, "trigger", NULL)))
+		fputs(json_get_text(signal, "name",
+			      json_get_text(at(event, "trigger", NULL), "kind", "?")),
+			out);
 	text = json_get_text(signal, "code", NULL);
 	if (text)
 		fprintf(out, " %s", text);
@@ -191,7 +194,8 @@ static void print_other(FILE *out, const char *kind, const json_t *event)
 /* ASCII alone: the characters that steer a terminal are not all below a blank. */
 static int write_json(FILE *out, const json_t *event)
 {
-	if (json_dumpf(event, out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII) < 0)
+	if (json_dumpf(event, out,
+		    JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII | JSON_DIGITS) < 0)
 		return errno ? -errno : -ENOMEM;
 	fputc('\n', out);
 	return 0;

@@ -10,6 +10,9 @@
 #include "lib/json.h"
 #include "lib/signals.h"
 
+#include "rules/trip.h"
+#include "sink/threshold.h"
+
 #define TICK_NS 10000000ULL
 
 json_t *incident_new(const char *kind, uint64_t realtime_ns)
@@ -165,7 +168,7 @@ static int put_id(json_t *o)
 	return json_put_text(o, "id", id);
 }
 
-/* A trip without its evidence. *TRIGGER is borrowed from it. RULE may be NULL. */
+/* A trip without its evidence. *TRIGGER is borrowed from it. RULE and KIND may be NULL. */
 static json_t *new_trip(uint64_t realtime_ns, const char *rule, const char *kind, json_t **trigger)
 {
 	_cleanup_json_ json_t *o = incident_new("trip", realtime_ns);
@@ -179,12 +182,13 @@ static json_t *new_trip(uint64_t realtime_ns, const char *rule, const char *kind
 	r |= json_put(o, "trigger", *trigger);
 	if (r)
 		return NULL;
-	return json_put_text(*trigger, "kind", kind) ? NULL : json_incref(o);
+	return kind && json_put_text(*trigger, "kind", kind) ? NULL : json_incref(o);
 }
 
 json_t *incident_trip(const struct event *e, const struct identity *identity, const char *rule)
 {
-	const char *kind = e->kind == EVENT_FIRST_CHANCE ? "first-chance" : "signal";
+	const char *kind =
+		trip_kind_name(e->kind == EVENT_FIRST_CHANCE ? TRIP_FIRST_CHANCE : TRIP_SIGNAL);
 	json_t *trigger;
 	_cleanup_json_ json_t *o = new_trip(e->time_ns, rule, kind, &trigger);
 	int r;
@@ -195,6 +199,18 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
 	r |= json_put(o, "process", incident_process(identity));
 	r |= json_put(o, "stack", place_json(&e->signal));
 	return r ? NULL : json_incref(o);
+}
+
+json_t *incident_trip_threshold(const struct rule *rule, const struct breach_reading *reading,
+	const struct measure *m, const struct identity *identity, uint64_t realtime_ns)
+{
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(realtime_ns, rule->name, NULL, &trigger);
+
+	if (!o || threshold_put(trigger, rule, reading, m) ||
+		json_put(o, "process", incident_process(identity)))
+		return NULL;
+	return json_incref(o);
 }
 
 json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "probe/event.h"
+#include "rules/breach.h"
 #include "target/process.h"
 
 /* {"time":…,"event":KIND,"host":{…}}; NULL without memory. */
@@ -16,6 +17,11 @@ json_t *incident_new(const char *kind, uint64_t realtime_ns);
  * the kernel side saw. IDENTITY is what is known of the process besides the event. New reference,
  * or NULL without memory. */
 json_t *incident_trip(const struct event *e, const struct identity *identity, const char *rule);
+
+/* The trip of thresholds: READING, in which RULE has tripped, at measure M. New reference, or NULL
+ * without memory (or if it has not tripped). */
+json_t *incident_trip_threshold(const struct rule *rule, const struct breach_reading *reading,
+	const struct measure *m, const struct identity *identity, uint64_t realtime_ns);
 
 /* The trip of a capture that a person asked for. New reference, or NULL without memory. */
 json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns);

@@ -10,6 +10,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/io.h"
+#include "lib/json.h"
 #include "store/name.h"
 #include "store/store.h"
 #include "store/tree.h"
@@ -88,7 +89,7 @@ int store_entry_create_file(const struct store_entry *e, const char *name, int *
 
 static int write_incident(const struct store_entry *e, const json_t *incident)
 {
-	_cleanup_free_ char *text = json_dumps(incident, JSON_INDENT(1));
+	_cleanup_free_ char *text = json_dumps(incident, JSON_INDENT(1) | JSON_DIGITS);
 	_cleanup_close_ int fd = -1;
 	size_t len;
 	int r;

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* What of a trigger says which thresholds were passed: made, and told to a person.
+ *
+ * "cpu": {"value":97.3,"limit":80,"base":"core","held_ms":3000} in percent; "below":true where the
+ * value had to be under it. "memory": value and limit in bytes, "base" anonymous or rss, or percent
+ * and limit_percent of what the process may have, or growth and growth_limit in within_ms.
+ * "threads" and "fds": value and limit. window_ms where not all of the time had to be in a row. */
+#pragma once
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "rules/breach.h"
+
+/* Adds what READING tripped on at measure M to TRIGGER, "kind" as well: the first of it. 0,
+ * -ENOMEM, or -EINVAL if it did not trip. */
+int threshold_put(json_t *trigger, const struct rule *rule, const struct breach_reading *reading,
+	const struct measure *m);
+
+/* "cpu 97.3 % of a core for 3.0 s (limit 80 %)"; false, and
+ * nothing, where TRIGGER is of another kind. */
+bool threshold_print(FILE *out, const json_t *trigger);
