@@ -214,6 +214,26 @@ Test(live, orphans_are_known)
 	cr_assert_eq(orphans_parse_stat("12 (x) Z 7", &s), -EINVAL);
 }
 
+Test(live, orphans_stay_recorded)
+{
+	struct orphan_record r = orphans_next_record(NULL, 5000);
+
+	cr_assert_eq(r.since, 5000);
+	cr_assert_eq(r.last, 5000, "there is but one");
+	r = orphans_next_record(&r, 5000);
+	cr_assert_eq(r.since, 5000);
+	cr_assert_eq(r.last, 5001, "two in one tick are two");
+	r = orphans_next_record(&r, 7000);
+	cr_assert_eq(r.since, 5000, "the first is found as well");
+	cr_assert_eq(r.last, 7000);
+	cr_assert_eq(orphans_parse_record("5000 7000\n", &r), 0);
+	cr_assert_eq(r.since, 5000);
+	cr_assert_eq(r.last, 7000);
+	cr_assert_eq(orphans_parse_record("5000\n", &r), -EINVAL);
+	cr_assert_eq(orphans_parse_record("7000 5000\n", &r), -EINVAL);
+	cr_assert_eq(orphans_parse_record("", &r), -EINVAL);
+}
+
 Test(live, limits)
 {
 	const struct limits_size small_pages = {.resident = 1 << 30, .anonymous = 1 << 30},

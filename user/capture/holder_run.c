@@ -306,14 +306,15 @@ static void serve(struct holder *h)
 static void end_clone(struct holder *h)
 {
 	uint64_t pause;
+	int r;
 
 	release(h);
 	h->last.reaped = true;
 	if (h->clone.ns_pid) {
 		clone_kill(&h->clone);
 		fault_point("killed");
-		h->last.reaped = clone_reap(h->req->process, h->clone.ns_pid, &pause) == 0 ||
-				 !still_there(h);
+		r = clone_reap(h->req->process, h->clone.ns_pid, &pause);
+		h->last.reaped = r == 0 || r == -ECHILD || !still_there(h);
 		fault_point("reaped");
 	}
 }

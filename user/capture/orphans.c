@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "capture/clone.h"
@@ -20,6 +21,7 @@
 #include "lib/io.h"
 
 #define DIRECTORY    "clones"
+#define ROUNDS	     5
 #define LATE_SECONDS 5 /* so long after a record, its clone may still come to be */
 
 static uint64_t hertz(void)
@@ -38,28 +40,60 @@ static void name_record(const struct process *p, char out[RUNTIME_NAME_MAX])
 	snprintf(out, RUNTIME_NAME_MAX, "%d-%" PRIu64, p->pid, p->start_ticks);
 }
 
+int orphans_parse_record(const char *text, struct orphan_record *out)
+{
+	struct orphan_record record;
+
+	if (sscanf(text, "%" SCNu64 " %" SCNu64, &record.since, &record.last) != 2 ||
+		record.last < record.since)
+		return -EINVAL;
+	*out = record;
+	return 0;
+}
+
+struct orphan_record orphans_next_record(const struct orphan_record *found, uint64_t now)
+{
+	if (!found)
+		return (struct orphan_record){.since = now, .last = now};
+	return (struct orphan_record){
+		.since = found->since, .last = now > found->since ? now : found->since + 1};
+}
+
+static int read_record(int dir, const char *name, struct orphan_record *out)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = io_read_file_at(dir, name, 64, &text, NULL);
+
+	return r < 0 ? r : orphans_parse_record(text, out);
+}
+
 int orphans_note(int runtimefd, const struct process *p)
 {
 	_cleanup_close_ int dir = -1;
-	char name[RUNTIME_NAME_MAX], text[32];
+	char name[RUNTIME_NAME_MAX], text[64];
+	struct orphan_record found, next;
 	int r = runtime_open_below(runtimefd, DIRECTORY, 1, &dir);
 
 	if (r < 0)
 		return r;
 	name_record(p, name);
-	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)now_ticks());
+	next = orphans_next_record(
+		read_record(dir, name, &found) == 0 ? &found : NULL, now_ticks());
+	snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 "\n", next.since, next.last);
 	return runtime_write(dir, name, text, strlen(text));
 }
 
 void orphans_forget(int runtimefd, const struct process *p)
 {
 	_cleanup_close_ int dir = -1;
+	struct orphan_record record;
 	char name[RUNTIME_NAME_MAX];
 
 	if (runtime_open_below(runtimefd, DIRECTORY, 0, &dir) < 0)
 		return;
 	name_record(p, name);
-	unlinkat(dir, name, 0);
+	if (read_record(dir, name, &record) < 0 || record.since == record.last)
+		unlinkat(dir, name, 0);
 }
 
 int orphans_parse_stat(const char *line, struct orphan_stat *out)
@@ -123,12 +157,29 @@ enum found { /* a child of the process that a record names */
 	FOUND_REAPED, /* one of ours, now gone */
 };
 
+/* A process of its own: it ends whatever comes of it, as inject_call() asks for. */
+static enum found reap_apart(const struct process *parent, pid_t pid)
+{
+	uint64_t pause;
+	int status = 0, r;
+	pid_t child = fork();
+
+	if (child == 0) {
+		r = clone_reap(parent, pid, &pause);
+		_exit(r == 0 || r == -ECHILD ? 0 : 1);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return FOUND_LEFT;
+	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? FOUND_REAPED
+									  : FOUND_LEFT;
+}
+
 static enum found reap_child(const struct process *parent, const char *name, uint64_t since)
 {
 	_cleanup_close_ int procfd = -1;
 	_cleanup_free_ char *line = NULL;
 	struct orphan_stat stat;
-	uint64_t pause;
 	char path[300];
 	pid_t pid;
 
@@ -144,7 +195,7 @@ static enum found reap_child(const struct process *parent, const char *name, uin
 	pid = namespace_pid(procfd);
 	if (pid <= 0)
 		pid = (pid_t)strtol(name, NULL, 10);
-	return clone_reap(parent, pid, &pause) == 0 ? FOUND_REAPED : FOUND_LEFT;
+	return reap_apart(parent, pid);
 }
 
 static void note_found(enum found found, bool *left, bool *reaped)
@@ -153,41 +204,46 @@ static void note_found(enum found found, bool *left, bool *reaped)
 	*reaped |= found == FOUND_REAPED;
 }
 
-/* The record of one process: its dead clones are reaped, and it goes. */
-static void settle(int dir, const char *name)
+/* The record of one process: its dead clones are reaped, and it goes. True: one is still there. */
+static bool settle(int dir, const char *name)
 {
 	_cleanup_process_ struct process p = PROCESS_NONE;
 	_cleanup_closedir_ DIR *proc = NULL;
-	_cleanup_free_ char *text = NULL;
+	struct orphan_record record;
 	struct dirent *entry;
-	uint64_t start, since;
 	bool left = false, reaped = false, settled = true;
+	uint64_t start;
 	int pid;
 
 	if (sscanf(name, "%d-%" SCNu64, &pid, &start) == 2 &&
-		io_read_file_at(dir, name, 64, &text, NULL) == 0 && process_open(pid, &p) == 0 &&
+		read_record(dir, name, &record) == 0 && process_open(pid, &p) == 0 &&
 		p.start_ticks == start) {
-		since = strtoull(text, NULL, 10);
 		proc = opendir("/proc");
 		while (proc && (entry = readdir(proc)) != NULL)
 			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-				note_found(reap_child(&p, entry->d_name, since), &left, &reaped);
+				note_found(reap_child(&p, entry->d_name, record.since), &left,
+					&reaped);
 		/* Whoever asked for the clone was killed, but the thread that makes it may still be
 		 * at it. */
-		settled = !left && (reaped || now_ticks() - since > LATE_SECONDS * hertz());
+		settled = !left && (reaped || now_ticks() - record.last > LATE_SECONDS * hertz());
 	}
 	if (settled)
 		unlinkat(dir, name, 0);
+	return left;
 }
 
-static void settle_all(int dir)
+static bool settle_all(int dir)
 {
-	_cleanup_closedir_ DIR *records = fdopendir(dup(dir));
+	_cleanup_closedir_ DIR *records = NULL;
 	struct dirent *entry;
+	bool left = false;
 
-	while (records && (entry = readdir(records)) != NULL)
+	if (io_open_dir_at(dir, ".", &records) < 0)
+		return false;
+	while ((entry = readdir(records)) != NULL)
 		if (entry->d_name[0] != '.')
-			settle(dir, entry->d_name);
+			left |= settle(dir, entry->d_name);
+	return left;
 }
 
 bool orphans_pending(int runtimefd, const struct process *p)
@@ -201,19 +257,14 @@ bool orphans_pending(int runtimefd, const struct process *p)
 	return faccessat(dir, name, F_OK, 0) == 0;
 }
 
+/* A clone whose tracer was killed may take a moment to die, and a busy thread one to stop. */
 void orphans_reap(int runtimefd)
 {
+	const struct timespec nap = {.tv_nsec = 10 * NSEC_PER_MSEC};
 	_cleanup_close_ int dir = -1;
-	pid_t child;
-	int status;
 
 	if (runtime_open_below(runtimefd, DIRECTORY, 0, &dir) < 0)
 		return;
-	child = fork();
-	if (child == 0) {
-		settle_all(dir);
-		_exit(0);
-	}
-	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	for (int i = 0; i < ROUNDS && settle_all(dir); i++)
+		nanosleep(&nap, NULL);
 }

@@ -12,12 +12,23 @@
 
 /* Records that P is about to be cloned. 0 or -errno: nothing would find a clone that is left. */
 int orphans_note(int runtimefd, const struct process *p);
-/* Nothing of the clone is left. */
+/* Nothing of the noted clone is left. Earlier ones of P that still are stay recorded. */
 void orphans_forget(int runtimefd, const struct process *p);
-/* Something may be left of it. */
+/* Something may be left of a clone of P. */
 bool orphans_pending(int runtimefd, const struct process *p);
-/* Reaps all that is left, in a process of its own; blocks for milliseconds a clone. */
+/* Reaps all that is left, each in a process of its own; blocks for milliseconds a clone, and for
+ * a second where a process does not stop. */
 void orphans_reap(int runtimefd);
+
+struct orphan_record {	/* of the clones of one process, in ticks as of /proc/PID/stat */
+	uint64_t since; /* before the first that may be left */
+	uint64_t last;	/* before the last; the same: there is but one */
+};
+
+/* Parses what orphans_note() wrote; -EINVAL. Pure. */
+int orphans_parse_record(const char *text, struct orphan_record *out);
+/* The record after another clone at NOW; FOUND may be NULL: there is none yet. Pure. */
+struct orphan_record orphans_next_record(const struct orphan_record *found, uint64_t now);
 
 struct orphan_stat { /* of /proc/PID/stat */
 	char state;

@@ -20,6 +20,7 @@
 
 /* Threads that do not stop (a vfork parent, a dead disk) keep the others standing this long. */
 #define FREEZE_NS (500 * NSEC_PER_MSEC)
+#define ORPHAN_NS (200 * NSEC_PER_MSEC)
 
 /* Mappings whose bytes a clone has not got: read from the process, at another moment. */
 #define ONLY_LIVE (MAPPING_DONTFORK | MAPPING_WIPEONFORK)
@@ -232,13 +233,16 @@ static int describe(struct snapshot *s)
 	return r;
 }
 
-/* The holder was killed: its clone dies with it, but not at once. */
+/* The holder was killed: its clone dies with it, but not at once, and it may not even be made yet.
+ */
 static void reap_orphan(const struct snapshot *s)
 {
 	const struct timespec nap = {.tv_nsec = 10 * NSEC_PER_MSEC};
+	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + ORPHAN_NS;
 	int runtimefd = s->request->runtimefd;
 
-	for (int i = 0; i < 20 && orphans_pending(runtimefd, s->request->process); i++) {
+	while (orphans_pending(runtimefd, s->request->process) &&
+		clock_now_ns(CLOCK_MONOTONIC) < end) {
 		orphans_reap(runtimefd);
 		nanosleep(&nap, NULL);
 	}
@@ -300,11 +304,14 @@ int snapshot_end(struct snapshot *s)
 	}
 	if (r == 0 && s->hold.reaped)
 		orphans_forget(runtimefd, s->request->process);
+	/* Its main thread did not stop in time, or an earlier clone is left for the same reason. */
+	if (r == 0)
+		reap_orphan(s);
 	if (r == 0 && s->hold.dropped[0])
 		r = remark(s, "the snapshot was given up: %s", s->hold.dropped);
 	if (r == 0 && s->hold.broken_off)
 		r = remark(s, "the longest pause had passed: the process was let go");
-	if (r == 0 && !s->hold.reaped)
+	if (r == 0 && !s->hold.reaped && orphans_pending(runtimefd, s->request->process))
 		r = remark(s, "the dead clone %d is still a child of the process", s->hold.clone);
 	return r;
 }
