@@ -266,10 +266,11 @@ static void one_call(long nr, const uint64_t a[6])
 	wait_time = full_time;
 	select_time =
 		(struct timeval){.tv_sec = full_time.tv_sec, .tv_usec = full_time.tv_nsec / 1000};
-	if (asked >= 0 && write(asked, &byte, 1) != 1)
-		err(1, "write");
+	/* The peer's time begins once it is asked, though we be stopped before we wait for it. */
 	e->began_ns = now_ns();
 	seen->began_ns = e->began_ns;
+	if (asked >= 0 && write(asked, &byte, 1) != 1)
+		err(1, "write");
 	e->result = call(nr, a, &damaged);
 	e->ended_ns = now_ns();
 	seen->n++;
