@@ -16,6 +16,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "probe/bpf_log.h"
 #include "probe/decode.h"
 
 #define LINKS_MAX 16
@@ -53,22 +54,6 @@ static const char *const loss_reasons[CT_LOSS_MAX] = {
 	[CT_LOSS_DEATH_TABLE_FULL] = "death-table-full",
 	[CT_LOSS_MARK_TABLE_FULL] = "mark-table-full",
 };
-
-/* The verifier's log comes as one text of many lines. */
-static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
-{
-	_cleanup_free_ char *text = NULL;
-	char *rest, *line;
-
-	if (log_get_level() < (level == LIBBPF_DEBUG ? LOG_LEVEL_DEBUG + 1 : LOG_LEVEL_DEBUG))
-		return 0;
-	if (vasprintf(&text, format, args) < 0)
-		return 0;
-	for (rest = text; (line = strsep(&rest, "\n")) != NULL;)
-		if (*line)
-			log_debug("libbpf=\"%s\"", line);
-	return 0;
-}
 
 /* Whether the kernel's tracepoint NAME takes a pointer as its first argument; -ENOENT if there is
  * none of that name. */
@@ -206,7 +191,7 @@ int probe_open(const struct probe_options *options, struct probe **out)
 	if (!p)
 		return -ENOMEM;
 	p->epollfd = -1;
-	libbpf_set_print(print_libbpf);
+	bpf_log_start();
 	p->skeleton = coretrap_bpf__open();
 	if (!p->skeleton)
 		return -errno;
