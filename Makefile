@@ -29,7 +29,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(filter-out $(BUILD)/user/main.o,$(OBJECTS))
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c))
 BPF_OBJECTS := $(BPF_SOURCES:%.c=$(GENERATED)/%.o)
-SKELETON := $(if $(BPF_SOURCES),$(GENERATED)/coretrap.skel.h)
+SKELETON := $(GENERATED)/coretrap.skel.h $(GENERATED)/sample.skel.h
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c))
 UNIT_OBJECTS := $(UNIT_SOURCES:%.c=$(BUILD)/%.o)
 UNIT := $(if $(UNIT_SOURCES),$(BUILD)/tests/unit/run)
@@ -67,12 +67,15 @@ $(GENERATED)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
 		-Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Werror -Ivmlinux/$(ARCH) -Ibpf \
 		-idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
 
-# One object of all programs: maps are shared, and user space loads one skeleton.
-$(GENERATED)/coretrap.bpf.o: $(BPF_OBJECTS)
+# One object of all programs that share maps. The sampler shares none, and runs without the others.
+$(GENERATED)/coretrap.bpf.o: $(filter-out %/sample.bpf.o,$(BPF_OBJECTS))
 	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
 
-$(GENERATED)/coretrap.skel.h: $(GENERATED)/coretrap.bpf.o
-	$(call QUIET,SKEL,$@)$(BPFTOOL) gen skeleton $< name coretrap_bpf > $@.new
+$(GENERATED)/sample.bpf.o: $(GENERATED)/bpf/sample.bpf.o
+	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
+
+$(GENERATED)/%.skel.h: $(GENERATED)/%.bpf.o
+	$(call QUIET,SKEL,$@)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.new
 	$(Q)mv $@.new $@
 
 install: all

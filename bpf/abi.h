@@ -147,6 +147,53 @@ struct ct_config {
 	__u32 padding;
 };
 
+/* Counters of an mm, in the order of the kernel's enum (include/linux/mm_types_task.h). */
+enum ct_pages {
+	CT_PAGES_FILE,
+	CT_PAGES_ANONYMOUS,
+	CT_PAGES_SWAPPED,
+	CT_PAGES_SHARED,
+	CT_PAGES_KINDS,
+};
+
+/* Map "watched", by tgid: which processes the sampler reads. User space sets the start, the rest is
+ * the kernel side's memory of its last pass. */
+struct ct_watch {
+	__u64 start_ticks; /* as in /proc/PID/stat */
+	__u64 cpu_ns;
+	__s64 shared[CT_PAGES_KINDS]; /* what the mm's counters said without the CPUs' shares */
+	__s64 drift[CT_PAGES_KINDS];  /* and the CPUs' shares */
+};
+
+/* The sampler adds up the shares of so many CPUs. Those of further ones may hold back some pages.
+ */
+#define CT_CPUS_MAX 1024
+
+enum ct_sample_flags {
+	CT_SAMPLE_CUT = 1 << 0, /* more threads than one program may walk: cpu_ns is not theirs */
+};
+
+/* What one pass of the sampler says of one process. */
+struct ct_sample {
+	__u32 tgid;
+	__u32 threads;
+	__u64 start_ticks;
+	__u64 time_ns; /* CLOCK_BOOTTIME */
+	__u64 cpu_ns;
+	__s64 pages[CT_PAGES_KINDS];
+	__u32 flags;
+	__u32 padding;
+};
+
+/* And of one thread of a process that is looked at closer. */
+struct ct_thread {
+	__u32 tid;
+	__u32 padding;
+	__u64 time_ns; /* CLOCK_BOOTTIME */
+	__u64 cpu_ns;
+	char comm[CT_COMM_SIZE];
+};
+
 _Static_assert(sizeof(struct ct_header) == 32, "ABI");
 _Static_assert(sizeof(struct ct_process) == 152, "ABI");
 _Static_assert(
@@ -155,5 +202,8 @@ _Static_assert(
 _Static_assert(sizeof(struct ct_death) == sizeof(struct ct_signal) + 16 + CT_STACK_SIZE, "ABI");
 _Static_assert(sizeof(struct ct_exit) == 192, "ABI");
 _Static_assert(sizeof(struct ct_exec) == 184 + 8 + 256 + CT_ARGUMENTS_SIZE, "ABI");
+_Static_assert(sizeof(struct ct_watch) == 80, "ABI");
+_Static_assert(sizeof(struct ct_sample) == 72, "ABI");
+_Static_assert(sizeof(struct ct_thread) == 40, "ABI");
 
 #endif

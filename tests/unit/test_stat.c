@@ -15,6 +15,7 @@ Test(stat, a_name_may_hold_anything)
 	cr_assert_str_eq(s.comm, "a) R 1 (b");
 	cr_assert_eq(s.state, 'S');
 	cr_assert_eq(s.ppid, 7);
+	cr_assert_eq(s.cpu_ticks, 5 + 6);
 	cr_assert_eq(s.threads, 3);
 	cr_assert_eq(s.start_ticks, 98765);
 }

@@ -12,7 +12,7 @@ int stat_parse(const char *line, size_t len, struct stat_line *out)
 {
 	const char *open = memchr(line, '(', len), *end = memrchr(line, ')', len);
 	struct stat_line s = {};
-	unsigned long long start;
+	unsigned long long start, user, system;
 	size_t name;
 
 	if (!open || !end || end < open)
@@ -21,13 +21,14 @@ int stat_parse(const char *line, size_t len, struct stat_line *out)
 	if (name >= sizeof(s.comm))
 		name = sizeof(s.comm) - 1;
 	memcpy(s.comm, open + 1, name);
-	/* Fields 3 (state), 4 (ppid), 20 (num_threads), 22 (starttime):
+	/* Fields 3 (state), 4 (ppid), 14 (utime), 15 (stime), 20 (num_threads), 22 (starttime):
 	 * Documentation/filesystems/proc.rst */
 	if (sscanf(end + 1,
-		    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d "
+		    " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %ld %*d "
 		    "%llu",
-		    &s.state, &s.ppid, &s.threads, &start) != 4)
+		    &s.state, &s.ppid, &user, &system, &s.threads, &start) != 6)
 		return -EINVAL;
+	s.cpu_ticks = user + system;
 	s.start_ticks = start;
 	*out = s;
 	return 0;

@@ -10,6 +10,7 @@ struct stat_line {
 	char comm[16];
 	char state;
 	pid_t ppid;
+	uint64_t cpu_ticks; /* user and system time of its threads, also of those that ended */
 	long threads;
 	uint64_t start_ticks; /* clock ticks (1/100 s) since boot */
 };

@@ -7,17 +7,28 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct bpf_iter_meta;
 struct cred;
 struct dentry;
 struct file;
+struct list_head;
 struct mm_struct;
 struct pid;
+struct seq_file;
 struct signal_struct;
 struct task_struct;
 
 struct thread_struct {
 	__u64 trap_nr;
 	__u64 error_code;
+};
+
+struct list_head {
+	struct list_head *next;
+};
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
 };
 
 struct task_struct {
@@ -36,6 +47,8 @@ struct task_struct {
 	char comm[16];
 	void *stack;
 	struct thread_struct thread;
+	struct list_head thread_node;
+	struct sched_entity se;
 };
 
 typedef struct {
@@ -47,11 +60,27 @@ struct rlimit {
 	__u64 rlim_max;
 };
 
+struct seqcount {
+	__u32 sequence;
+};
+
+struct seqcount_spinlock {
+	struct seqcount seqcount;
+};
+
+typedef struct {
+	struct seqcount_spinlock seqcount;
+} seqlock_t;
+
 struct signal_struct {
 	atomic_t live;
 	__u32 flags;
 	__s32 group_exit_code;
 	struct rlimit rlim[16];
+	__s32 nr_threads;
+	struct list_head thread_head;
+	seqlock_t stats_lock;
+	__u64 sum_sched_runtime;
 };
 
 typedef struct {
@@ -76,10 +105,16 @@ struct pid {
 	struct upid numbers[0];
 };
 
+struct percpu_counter {
+	__s64 count;
+	void *counters;
+};
+
 struct mm_struct {
 	struct file *exe_file;
 	__u64 arg_start;
 	__u64 arg_end;
+	struct percpu_counter rss_stat[4];
 };
 
 struct path {
@@ -149,6 +184,19 @@ struct pt_regs {
 	__u64 flags;
 	__u64 sp;
 	__u16 ss;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_array {
+	void *pptrs[0];
 };
 
 #pragma clang attribute pop
