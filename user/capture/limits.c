@@ -14,6 +14,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
+#include "target/cgroup.h"
 
 #define PAGE	  4096
 #define HUGE_PAGE (2UL << 20)
@@ -76,97 +77,9 @@ void limits_read_host(struct limits_host *out)
 	}
 }
 
-static uint64_t read_bytes(const char *directory, const char *name)
-{
-	_cleanup_free_ char *path = NULL, *text = NULL;
-
-	if (asprintf(&path, "%s/%s", directory, name) < 0) {
-		path = NULL;
-		return LIMITS_NO_BOUND;
-	}
-	if (io_read_file_at(AT_FDCWD, path, 64, &text, NULL) < 0 || *text < '0' || *text > '9')
-		return LIMITS_NO_BOUND; /* absent in the root, or "max" */
-	return strtoull(text, NULL, 10);
-}
-
-/* Page cache of the group, which the kernel gives up before it refuses memory. */
-static uint64_t read_cache(const char *directory, const char *key)
-{
-	_cleanup_free_ char *path = NULL, *text = NULL;
-	const char *line;
-
-	if (asprintf(&path, "%s/memory.stat", directory) < 0) {
-		path = NULL;
-		return 0;
-	}
-	if (io_read_file_at(AT_FDCWD, path, 65536, &text, NULL) < 0)
-		return 0;
-	line = strstr(text, key);
-	return line ? strtoull(line + strlen(key), NULL, 10) : 0;
-}
-
-struct version { /* of cgroups: where, and what the files are called */
-	const char *root, *limit, *usage, *cache;
-};
-
-/* The least that any group from DIRECTORY up to the root can take. */
-static uint64_t headroom_of(char *directory, const struct version *v)
-{
-	uint64_t least = LIMITS_NO_BOUND;
-	const size_t root = strlen(v->root);
-
-	while (strlen(directory) > root) {
-		uint64_t limit = read_bytes(directory, v->limit),
-			 used = read_bytes(directory, v->usage), left;
-
-		/* Version 1 says "no limit" as a number of pages near 2^63. */
-		if (limit < (1ULL << 62) && used != LIMITS_NO_BOUND) {
-			left = limit > used ? limit - used : 0;
-			left += read_cache(directory, v->cache);
-			least = left < least ? left : least;
-		}
-		*strrchr(directory, '/') = '\0';
-	}
-	return least;
-}
-
-static uint64_t headroom_in(const char *text, const char *mark, const struct version *v)
-{
-	_cleanup_free_ char *directory = NULL;
-	const char *line = strstr(text, mark), *path;
-
-	if (!line || access(v->root, F_OK) < 0)
-		return LIMITS_NO_BOUND;
-	path = line + strlen(mark);
-	/* The text begins with a line feed that was put there, so that each mark can ask for one.
-	 */
-	if (asprintf(&directory, "%s%.*s", v->root, (int)strcspn(path, "\n"), path) < 0) {
-		directory = NULL;
-		return LIMITS_NO_BOUND;
-	}
-	if (strstr(directory, "/../"))
-		return LIMITS_NO_BOUND; /* outside of our own cgroup namespace */
-	return headroom_of(directory, v);
-}
-
 uint64_t limits_read_headroom(int procfd)
 {
-	static const struct version unified = {"/sys/fs/cgroup", "memory.max", "memory.current",
-					    "inactive_file "},
-				    first = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
-					    "memory.usage_in_bytes", "total_inactive_file "};
-	_cleanup_free_ char *groups = NULL, *text = NULL;
-	uint64_t a, b;
-
-	if (io_read_file_at(procfd, "cgroup", 65536, &groups, NULL) < 0)
-		return LIMITS_NO_BOUND;
-	if (asprintf(&text, "\n%s", groups) < 0) {
-		text = NULL;
-		return LIMITS_NO_BOUND;
-	}
-	a = headroom_in(text, "\n0::", &unified);
-	b = headroom_in(text, ":memory:", &first);
-	return a < b ? a : b;
+	return cgroup_least(CGROUP_ROOT, procfd, "memory", cgroup_memory_left);
 }
 
 uint64_t limits_fork_pause(const struct limits_size *s)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "target/cgroup.h"
 #include "target/process.h"
 
 struct limits_size {	    /* of a process, as /proc tells */
@@ -20,7 +21,7 @@ struct limits_host {
 	double pressure; /* percent of the last 10 s in which something waited for memory */
 };
 
-#define LIMITS_NO_BOUND UINT64_MAX
+#define LIMITS_NO_BOUND CGROUP_UNBOUNDED
 
 /* Reads it below PROCFD; what cannot be read is 0. */
 void limits_read_size(int procfd, struct limits_size *out);
