@@ -201,7 +201,8 @@ static int set_rate(struct spec *s, enum spec_id id, const char *value, char why
 	int r = spec_parse_per_time(value, "N/TIME (3/1h)", count, &s->rule->rate_ns, why);
 
 	(void)id;
-	return r < 0 ? r : spec_parse_number(count, 1, UINT32_MAX, &s->rule->rate_count, why);
+	return r < 0 ? r
+		     : spec_parse_number(count, 1, LEDGER_STARTS_MAX, &s->rule->rate_count, why);
 }
 
 static int set_count(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX])
