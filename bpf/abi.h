@@ -19,6 +19,9 @@ enum ct_kind {
 	CT_EXIT,	 /* struct ct_exit: the last thread of a process ended */
 	CT_EXEC,	 /* struct ct_exec: a process runs a new image */
 	CT_FORK,	 /* struct ct_fork: a watched process has a new child */
+	CT_REQUEST,	 /* struct ct_request: a request was answered */
+	CT_CONNECTION,	 /* struct ct_request: a request that waits, or a peer that is waited for */
+	CT_SOCKET,	 /* struct ct_socket: work that lies in a socket */
 };
 
 struct ct_header {
@@ -133,6 +136,8 @@ enum ct_loss {
 	CT_LOSS_DEATH_TABLE_FULL, /* too many dying or unreaped processes: a second record is
 				     possible */
 	CT_LOSS_MARK_TABLE_FULL,
+	CT_LOSS_REQUEST_STORAGE, /* no memory beside a socket: its requests are not seen */
+	CT_LOSS_PIPELINE, /* requests behind one that was being served, too many to tell apart */
 	CT_LOSS_MAX,
 };
 
@@ -194,6 +199,85 @@ struct ct_thread {
 	char comm[CT_COMM_SIZE];
 };
 
+enum ct_protocol {
+	CT_PROTOCOL_GENERIC, /* bytes in, none out */
+	CT_PROTOCOL_HTTP,    /* 1.x */
+	CT_PROTOCOL_HTTP2,   /* known by its preface; its requests are not told apart */
+	CT_PROTOCOL_TLS,     /* generic, but for records that ask for no answer */
+};
+
+enum ct_request_flags {
+	CT_REQUEST_CLIENT = 1 << 0,    /* the process sent last and waits for the peer */
+	CT_REQUEST_PATH_CUT = 1 << 1,  /* longer than there is room for */
+	CT_REQUEST_REDACTED = 1 << 2,  /* a query or path parameters were left out */
+	CT_REQUEST_PIPELINED = 1 << 3, /* arrived behind another; method and path are not known */
+};
+
+#define CT_METHOD_SIZE	    16
+#define CT_PATH_SIZE	    256
+#define CT_TRACEPARENT_SIZE 64
+#define CT_REQUEST_ID_SIZE  64
+
+/* Text is NUL-terminated, or fills its field. Times are CLOCK_BOOTTIME. */
+struct ct_request {
+	struct ct_header header;
+	__u64 start_ns; /* of the leader of the process that read last (client: sent) */
+	__u64 cookie;	/* of the socket */
+	__u64 inode;	/* of the socket, as /proc/PID/fd has it; 0: it has no file any more */
+	__u64 first_ns; /* when its first byte was read */
+	__u64 last_ns;	/* and its last: the clock's start (client: sent) */
+	__u64 bytes_in; /* of this request (client: since it sent last) */
+	__u64 goroutine;
+	__u32 tgid, tid;
+	__u32 unread; /* bytes that lie in the socket */
+	__u32 flags;  /* enum ct_request_flags */
+	__u16 protocol;
+	__u16 status; /* HTTP, once it is answered; else 0 */
+	__u16 family; /* AF_INET, AF_INET6, AF_UNIX */
+	__u16 local_port, peer_port;
+	__u16 padding[3];
+	__u8 local[16], peer[16]; /* AF_INET: the first 4 bytes; AF_UNIX: nothing */
+	char method[CT_METHOD_SIZE];
+	char path[CT_PATH_SIZE]; /* without query and parameters; AF_UNIX client: the socket's */
+	char traceparent[CT_TRACEPARENT_SIZE];
+	char request_id[CT_REQUEST_ID_SIZE];
+};
+
+enum ct_socket_flags {
+	CT_SOCKET_LISTENS = 1 << 0,
+};
+
+struct ct_socket {
+	struct ct_header header;
+	__u64 inode;
+	__u64 position; /* where in the stream reading stands: it changes whenever something is read
+			 */
+	__u32 tgid, fd;
+	__u32 waiting; /* bytes unread, or connections not accepted */
+	__u32 room;    /* connections that the backlog holds */
+	__u32 flags;   /* enum ct_socket_flags */
+	__u16 family, local_port, peer_port, padding;
+	__u8 local[16], peer[16];
+	__u32 padding2;
+};
+
+/* Set by user space before the programs are loaded. */
+struct ct_request_config {
+	__u64 slow_ns;		      /* what took, or takes, longer is reported */
+	__u32 status_min, status_max; /* answers with these are reported, however fast */
+	__u32 report_all;	      /* every answer is reported */
+	__u32 count_answers;	      /* in the map "answers" */
+};
+
+/* Map "go_processes", by tgid: where a goroutine's number lies in its struct g. */
+struct ct_go {
+	__u64 start_ticks;
+	__u32 offset;
+	__u32 padding;
+};
+
+_Static_assert(sizeof(struct ct_request) == 32 + 56 + 16 + 16 + 32 + 400, "ABI");
+_Static_assert(sizeof(struct ct_socket) == 32 + 16 + 20 + 8 + 32 + 4, "ABI");
 _Static_assert(sizeof(struct ct_header) == 32, "ABI");
 _Static_assert(sizeof(struct ct_process) == 152, "ABI");
 _Static_assert(

@@ -17,6 +17,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "probe/bpf_log.h"
+#include "probe/counters.h"
 #include "probe/decode.h"
 
 #define LINKS_MAX 16
@@ -45,14 +46,6 @@ struct probe {
 	int cpus;
 	uint64_t uncounted;		    /* missing, though no counter says why; told so far */
 	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
-};
-
-static const char *const loss_reasons[CT_LOSS_MAX] = {
-	[CT_LOSS_DEATH_RING_FULL] = "death-ring-full",
-	[CT_LOSS_EVENT_RING_FULL] = "event-ring-full",
-	[CT_LOSS_RATE_LIMITED] = "first-chance-rate",
-	[CT_LOSS_DEATH_TABLE_FULL] = "death-table-full",
-	[CT_LOSS_MARK_TABLE_FULL] = "mark-table-full",
 };
 
 /* Whether the kernel's tracepoint NAME takes a pointer as its first argument; -ENOENT if there is
@@ -292,27 +285,23 @@ void probe_unmark(struct probe *p, pid_t pid)
 	bpf_map__delete_elem(p->skeleton->maps.marks, &key, sizeof(key), 0);
 }
 
+int probe_marks(const struct probe *p)
+{
+	return bpf_map__fd(p->skeleton->maps.marks);
+}
+
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
 {
-	_cleanup_free_ __u64 *values = calloc((size_t)p->cpus, sizeof(*values));
-	uint64_t missing = 0, full;
-	int n = 0;
+	uint64_t sums[CT_LOSS_MAX], missing = 0, full;
+	int n = 0, r = counters_read(p->skeleton->maps.counters, sums);
 
-	if (!values)
-		return -ENOMEM;
-	for (__u32 reason = 0; reason < CT_LOSS_MAX; reason++) {
-		uint64_t sum = 0;
-		int r = bpf_map__lookup_elem(p->skeleton->maps.counters, &reason, sizeof(reason),
-			values, (size_t)p->cpus * sizeof(*values), 0);
-
-		if (r < 0)
-			return r;
-		for (int cpu = 0; cpu < p->cpus; cpu++)
-			sum += values[cpu];
-		if (sum != p->reported[reason])
+	if (r < 0)
+		return r;
+	for (enum ct_loss reason = 0; reason < CT_LOSS_MAX; reason++) {
+		if (sums[reason] != p->reported[reason])
 			out[n++] = (struct probe_loss){
-				loss_reasons[reason], sum - p->reported[reason]};
-		p->reported[reason] = sum;
+				counters_reason(reason), sums[reason] - p->reported[reason]};
+		p->reported[reason] = sums[reason];
 	}
 	if (p->undecodable != p->reported[CT_LOSS_MAX])
 		out[n++] = (struct probe_loss){

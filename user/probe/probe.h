@@ -41,11 +41,15 @@ int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_i
 
 void probe_unmark(struct probe *p, pid_t pid);
 
+/* The map of these marks, for other parts of the kernel side; a descriptor that stays the probe's.
+ */
+int probe_marks(const struct probe *p);
+
 /* Records lost since the last call, by reason; the name is static text. Returns the number of
  * reasons filled. */
 struct probe_loss {
 	const char *reason;
 	uint64_t count;
 };
-#define PROBE_LOSSES_MAX 8
+#define PROBE_LOSSES_MAX 12
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX]);
