@@ -29,7 +29,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(filter-out $(BUILD)/user/main.o,$(OBJECTS))
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c))
 BPF_OBJECTS := $(BPF_SOURCES:%.c=$(GENERATED)/%.o)
-SKELETON := $(GENERATED)/coretrap.skel.h $(GENERATED)/sample.skel.h
+SKELETON := $(GENERATED)/coretrap.skel.h $(GENERATED)/sample.skel.h $(GENERATED)/request.skel.h
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c))
 UNIT_OBJECTS := $(UNIT_SOURCES:%.c=$(BUILD)/%.o)
 UNIT := $(if $(UNIT_SOURCES),$(BUILD)/tests/unit/run)
@@ -67,11 +67,12 @@ $(GENERATED)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
 		-Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Werror -Ivmlinux/$(ARCH) -Ibpf \
 		-idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
 
-# One object of all programs that share maps. The sampler shares none, and runs without the others.
-$(GENERATED)/coretrap.bpf.o: $(filter-out %/sample.bpf.o,$(BPF_OBJECTS))
+# One object of all programs that are loaded together. The others run without them.
+ALONE := sample request
+$(GENERATED)/coretrap.bpf.o: $(filter-out $(ALONE:%=$(GENERATED)/bpf/%.bpf.o),$(BPF_OBJECTS))
 	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
 
-$(GENERATED)/sample.bpf.o: $(GENERATED)/bpf/sample.bpf.o
+$(ALONE:%=$(GENERATED)/%.bpf.o): $(GENERATED)/%.bpf.o: $(GENERATED)/bpf/%.bpf.o
 	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
 
 $(GENERATED)/%.skel.h: $(GENERATED)/%.bpf.o
@@ -80,7 +81,6 @@ $(GENERATED)/%.skel.h: $(GENERATED)/%.bpf.o
 
 install: all
 	install -D -m 0755 $(BUILD)/coretrap $(DESTDIR)$(PREFIX)/bin/coretrap
-	ln -sf coretrap $(DESTDIR)$(PREFIX)/bin/coretrap-procdump
 	install -D -m 0644 docs/coretrap.1 $(DESTDIR)$(PREFIX)/share/man/man1/coretrap.1
 
 # Static checks. clang-tidy looks again only at what has changed since it was last content.
@@ -146,8 +146,13 @@ faults: $(SKELETON) targets
 	$(Q)CORETRAP=$(abspath $(BUILD))/faults/coretrap CORETRAP_TARGETS=$(abspath $(BUILD))/tests/targets \
 		tests/run-faults $(FAULTS)
 
-targets:
+targets: $(BUILD)/tests/targets/inflight
 	$(Q)$(MAKE) --no-print-directory -C tests/targets OUT=$(abspath $(BUILD))/tests/targets
+
+# The one helper of the tests that is made of what it tests.
+$(BUILD)/tests/targets/inflight: tests/targets/inflight.c $(BUILD)/libcoretrap.a Makefile
+	@mkdir -p $(@D)
+	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter-out Makefile,$^) $(LDLIBS)
 
 system: all targets
 	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap CORETRAP_TARGETS=$(abspath $(BUILD))/tests/targets tests/system/run

@@ -20,6 +20,23 @@ static __always_inline struct pt_regs *user_registers(struct task_struct *curren
 	return (struct pt_regs *)(BPF_CORE_READ(current, stack) + KERNEL_STACK_SIZE) - 1;
 }
 
+/* Numbers of the calls that move bytes through a socket. */
+#define CALL_READ     0
+#define CALL_WRITE    1
+#define CALL_READV    19
+#define CALL_WRITEV   20
+#define CALL_SENDTO   44
+#define CALL_RECVFROM 45
+#define CALL_SENDMSG  46
+#define CALL_RECVMSG  47
+
+#define USER_CS 0x33 /* of 64-bit code: a 32-bit program numbers its calls otherwise */
+
+static __always_inline bool is_native_call(struct pt_regs *regs)
+{
+	return BPF_CORE_READ(regs, cs) == USER_CS;
+}
+
 static __always_inline void read_trap(struct task_struct *task, __u64 *trap, __u64 *error_code)
 {
 	*trap = BPF_CORE_READ(task, thread.trap_nr);

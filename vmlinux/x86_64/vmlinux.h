@@ -11,16 +11,21 @@ struct bpf_iter_meta;
 struct cred;
 struct dentry;
 struct file;
+struct inode;
 struct list_head;
 struct mm_struct;
 struct pid;
 struct seq_file;
 struct signal_struct;
+struct sock;
+struct socket;
 struct task_struct;
+struct unix_address;
 
 struct thread_struct {
 	__u64 trap_nr;
 	__u64 error_code;
+	__u64 fsbase;
 };
 
 struct list_head {
@@ -123,6 +128,7 @@ struct path {
 
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
 };
 
 struct qstr {
@@ -131,6 +137,76 @@ struct qstr {
 
 struct dentry {
 	struct qstr d_name;
+};
+
+struct inode {
+	__u64 i_ino;
+};
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+		__u16 u6_addr16[8];
+		__u32 u6_addr32[4];
+	} in6_u;
+};
+
+struct sock_common {
+	__u16 skc_family;
+	__u8 skc_state;
+	__u16 skc_dport;
+	__u16 skc_num;
+	__u32 skc_daddr;
+	__u32 skc_rcv_saddr;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_type;
+	__u16 sk_protocol;
+	__u32 sk_ack_backlog;
+	__u32 sk_max_ack_backlog;
+	struct socket *sk_socket;
+};
+
+struct socket {
+	struct file *file;
+	struct sock *sk;
+};
+
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
+};
+
+struct sockaddr_un {
+	__u16 sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	__s32 len;
+	struct sockaddr_un name[0];
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct sock *sk;
+	void *value;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 struct linux_binprm {

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What is kept of a connection of a watched process: the request in flight, the head that it began
+ * with, who read it. It lies with the socket and is freed with it. */
+#ifndef CORETRAP_CONNECTION_BPF_H
+#define CORETRAP_CONNECTION_BPF_H
+
+#include "common.bpf.h"
+#include "http.bpf.h"
+#include "socket.bpf.h"
+
+#define QUEUE_SIZE 4 /* pipelined requests whose times are kept */
+
+enum connection_flags {
+	IN_FLIGHT = 1 << 0,
+	EXEMPT = 1 << 1,   /* for good: an upgraded connection, a tunnel, HTTP/2 */
+	ONE_WAY = 1 << 2,  /* until something is sent */
+	HEAD_GAP = 1 << 3, /* bytes of the head could not be read */
+	PIPELINED = 1 << 4,
+	CONNECT = 1 << 5, /* becomes a tunnel when it is answered */
+};
+
+struct connection {
+	__u64 first_ns, last_ns; /* of the request; a client's: last_ns of what it sent */
+	__u64 received_ns;	 /* client: when the peer answered last */
+	__u64 bytes;
+	__u64 tail;	/* the last 8 bytes, kept once a request is longer than the head */
+	__u64 start_ns; /* of the process below */
+	__u64 cookie;
+	__u64 exchanges; /* requests that were answered */
+	__u64 goroutine;
+	__u32 tgid, tid; /* who read, or (client) sent, last */
+	__u32 reads;	 /* since something was sent */
+	__u32 skip;	 /* bytes of a TLS record that asks for no answer */
+	__u8 end;	 /* enum end */
+	__u8 protocol;	 /* enum ct_protocol */
+	__u8 flags;
+	__u8 queued;
+	__u32 padding;
+	__u64 queue[QUEUE_SIZE]; /* when further requests were read */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+struct head {
+	__u32 size;
+	__u32 padding;
+	__u8 bytes[HEAD_SIZE];
+};
+
+/* Apart, so that what does not speak HTTP does not pay for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct head);
+} heads SEC(".maps");
+
+/* Which processes are Go's: user space knows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct ct_go);
+} go_processes SEC(".maps");
+
+/* The one filter that everybody's traffic goes through: as cheap as can be. */
+static __always_inline bool current_is_watched(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	if (!config.watch_unmarked && !bpf_map_lookup_elem(&marks, &tgid))
+		return false;
+	return is_watched(current_task());
+}
+
+/* The state of a connection whose process is watched; new ones begin here. */
+static __always_inline struct connection *connection_of(struct sock *sk)
+{
+	struct connection *c = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	enum end end;
+
+	if (c)
+		return c;
+	if (!is_stream(sk) || !current_is_watched())
+		return NULL;
+	end = end_of(sk);
+	if (end == END_NONE)
+		return NULL;
+	c = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c) {
+		count_loss(CT_LOSS_REQUEST_STORAGE);
+		return NULL;
+	}
+	c->end = end;
+	c->cookie = bpf_get_socket_cookie(sk);
+	return c;
+}
+
+static __always_inline __u64 current_goroutine(__u32 tgid)
+{
+	struct ct_go *go = bpf_map_lookup_elem(&go_processes, &tgid);
+	__u64 g = 0, id = 0;
+
+	if (!go)
+		return 0;
+	/* The runtime keeps the current g in the word below the thread pointer. */
+	bpf_probe_read_user(
+		&g, sizeof(g), (void *)(BPF_CORE_READ(current_task(), thread.fsbase) - 8));
+	bpf_probe_read_user(&id, sizeof(id), (void *)(g + go->offset));
+	return id;
+}
+
+static __always_inline void take_thread(struct connection *c)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tgid = id >> 32;
+
+	if (c->tgid != tgid) {
+		c->tgid = tgid;
+		c->start_ns = BPF_CORE_READ(current_task(), group_leader, start_boottime);
+	}
+	c->tid = (__u32)id;
+	c->goroutine = current_goroutine(tgid);
+}
+
+/* In pieces of constant sizes: the verifier does not see that two variables together stay within
+ * bounds. */
+static __always_inline bool append_head(struct head *h, __u64 from, __u32 size)
+{
+	__u32 at = h->size;
+
+#pragma unroll
+	for (__u32 piece = 1024; piece; piece >>= 1) {
+		if (!(size & piece))
+			continue;
+		if (at > HEAD_SIZE - piece ||
+			bpf_probe_read_user(h->bytes + at, piece, (void *)from))
+			return false;
+		at += piece;
+		from += piece;
+	}
+	h->size = at;
+	return true;
+}
+
+static __always_inline void keep_head(
+	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes, bool first)
+{
+	struct head *h = bpf_sk_storage_get(&heads, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	__u32 n = b->size;
+	bool kept;
+
+	if (!h) {
+		c->flags |= HEAD_GAP;
+		return;
+	}
+	if (first)
+		h->size = 0;
+	if (c->flags & HEAD_GAP || h->size >= HEAD_SIZE)
+		return;
+	if (n > HEAD_SIZE - h->size)
+		n = HEAD_SIZE - h->size;
+	else if (n < bytes)
+		c->flags |= HEAD_GAP;
+	if (first) {
+		kept = n <= HEAD_SIZE && !bpf_probe_read_user(h->bytes, n, (void *)b->address);
+		h->size = kept ? n : 0;
+	} else {
+		kept = append_head(h, b->address, n);
+	}
+	if (!kept)
+		c->flags |= HEAD_GAP;
+}
+
+/* The end of a body in chunks is told by its last bytes. */
+static __always_inline void keep_tail(struct connection *c, struct buffer *b, __u32 bytes)
+{
+	__u64 last = 0;
+	__u32 n = b->size < sizeof(last) ? b->size : sizeof(last);
+
+	if (b->size < bytes || n == 0)
+		return;
+	if (bpf_probe_read_user(&last, sizeof(last), (void *)(b->address + b->size - sizeof(last))))
+		return;
+	if (n == sizeof(last))
+		c->tail = last;
+	else
+		c->tail = c->tail >> n * 8 | (last >> (64 - n * 8) << (64 - n * 8));
+}
+
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Requests in flight: what a server has read and not answered. The state lies with the socket and
+ * is freed with it. Bytes that come in begin a request or go on with it, bytes that go out are its
+ * answer, whichever thread sends them. */
+#include "common.bpf.h"
+
+#include <bpf/bpf_endian.h>
+
+#include "connection.bpf.h"
+#include "tls.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+const volatile struct ct_config config =
+	{}; /* this object stands alone: only watch_unmarked is looked at */
+const volatile struct ct_request_config request_config = {};
+
+#define MSG_PEEK 2
+
+/* A connection on which nothing was ever sent goes one way, once this many reads, or a second one
+ * this long after the first, had no answer. */
+#define ONE_WAY_READS 8
+#define ONE_WAY_NS    200000000ULL
+
+/* Answers of each process since it was first seen, for a share of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u64);
+} answers SEC(".maps");
+
+static __always_inline void leave_one_way(struct connection *c, __u64 now)
+{
+	if (c->protocol != CT_PROTOCOL_GENERIC || c->exchanges)
+		return;
+	if (c->reads >= ONE_WAY_READS || now - c->first_ns > ONE_WAY_NS) {
+		c->flags |= ONE_WAY;
+		c->flags &= ~IN_FLIGHT;
+	}
+}
+
+static __always_inline void go_on(
+	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes, __u64 now)
+{
+	c->last_ns = now;
+	c->bytes += bytes;
+	c->reads++;
+	take_thread(c);
+	leave_one_way(c, now);
+	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
+		return;
+	if (!b->address) {
+		c->flags |= HEAD_GAP;
+		return;
+	}
+	keep_head(sk, c, b, bytes, false);
+	if (c->bytes > HEAD_SIZE)
+		keep_tail(c, b, bytes);
+}
+
+static __always_inline void begin(struct sock *sk, struct connection *c, struct buffer *b,
+	const __u8 start[16], __u32 bytes, __u64 now)
+{
+	if (!b->address && c->protocol != CT_PROTOCOL_TLS)
+		c->protocol = CT_PROTOCOL_GENERIC;
+	if (is_http2(start)) {
+		c->protocol = CT_PROTOCOL_HTTP2;
+		c->flags |= EXEMPT;
+		return;
+	}
+	if (is_method(start))
+		c->protocol = CT_PROTOCOL_HTTP;
+	c->flags = IN_FLIGHT;
+	if (*(__u32 *)start == WORD('C', 'O', 'N', 'N'))
+		c->flags |= CONNECT;
+	c->first_ns = c->last_ns = now;
+	c->bytes = bytes;
+	c->tail = 0;
+	c->queued = 0;
+	c->reads++;
+	take_thread(c);
+	if (c->protocol == CT_PROTOCOL_HTTP)
+		keep_head(sk, c, b, bytes, true);
+}
+
+static __always_inline void queue(struct connection *c, __u64 now)
+{
+	if (c->queued >= QUEUE_SIZE) {
+		count_loss(CT_LOSS_PIPELINE);
+		return;
+	}
+	c->queue[c->queued & (QUEUE_SIZE - 1)] = now;
+	c->queued++;
+	take_thread(c);
+}
+
+/* Records of TLS that ask for nothing. */
+static __always_inline bool is_silence(struct connection *c, const __u8 start[16], __u32 bytes)
+{
+	__u32 skip = 0;
+
+	if (c->protocol == CT_PROTOCOL_GENERIC && is_tls(start))
+		c->protocol = CT_PROTOCOL_TLS;
+	if (c->protocol != CT_PROTOCOL_TLS)
+		return false;
+	if (c->skip >= bytes) {
+		c->skip -= bytes;
+		return true;
+	}
+	c->skip = 0;
+	if (!is_tls_silence(start, bytes, c->exchanges, &skip))
+		return false;
+	c->skip = skip;
+	return true;
+}
+
+/* What is left of a body whose request was answered before it came is no request. A first byte may
+ * come alone: Go reads one to see whether the client is still there. */
+static __always_inline bool may_begin(struct connection *c, const __u8 start[16], __u32 bytes)
+{
+	return c->protocol != CT_PROTOCOL_HTTP || is_method(start) || is_http2(start) ||
+	       !start[0] || (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
+}
+
+static __always_inline void read_start(struct buffer *b, __u8 start[16])
+{
+	__u32 n = b->size < 16 ? b->size : 16;
+
+	if (b->address && bpf_probe_read_user(start, n, (void *)b->address))
+		b->address = 0;
+}
+
+static __always_inline int received(struct sock *sk, int bytes, int flags)
+{
+	__u8 start[16] __attribute__((aligned(8))) = {};
+	struct connection *c;
+	struct buffer b;
+	__u64 now;
+
+	if (bytes <= 0 || flags & MSG_PEEK)
+		return 0;
+	c = connection_of(sk);
+	if (!c || c->flags & (EXEMPT | ONE_WAY))
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (c->end == END_CLIENT) {
+		c->received_ns = now;
+		c->bytes += bytes;
+		return 0;
+	}
+	find_buffer(&b, bytes);
+	read_start(&b, start);
+	if (is_silence(c, start, bytes))
+		return 0;
+	if (!(c->flags & IN_FLIGHT)) {
+		if (may_begin(c, start, bytes))
+			begin(sk, c, &b, start, bytes, now);
+	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start)) {
+		queue(c, now);
+	} else {
+		go_on(sk, c, &b, bytes, now);
+	}
+	return 0;
+}
+
+/* Whether the whole request has come: what a client still uploads is nobody's fault here. Bytes
+ * that lie in the socket while nobody reads them are no upload. */
+static __always_inline bool is_complete(struct connection *c, struct head *head, struct work *w)
+{
+	struct http *h = &w->http;
+	__u64 tail = c->tail;
+
+	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & (PIPELINED | HEAD_GAP) || w->out.unread)
+		return true;
+	if (!h->head_size)
+		return head->size >= HEAD_SIZE;
+	if (!h->chunked)
+		return c->bytes >= h->head_size + h->content_length;
+	if (c->bytes <= HEAD_SIZE && head->size >= h->head_size && head->size >= 8 &&
+		head->size <= HEAD_SIZE)
+		bpf_probe_read_kernel(&tail, sizeof(tail), head->bytes + head->size - 8);
+	return tail >> 24 == ((__u64)WORD('0', '\r', '\n', '\r') | (__u64)'\n' << 32);
+}
+
+static __always_inline void fill_head(struct work *w, __u32 which, struct head *head)
+{
+	__u32 size = head->size <= HEAD_SIZE ? head->size : HEAD_SIZE;
+
+	bpf_probe_read_kernel(w->head, size, head->bytes);
+	parse_head(w, which, size);
+	__builtin_memcpy(w->out.method, w->http.method, sizeof(w->out.method));
+	__builtin_memcpy(w->out.path, w->http.path, sizeof(w->out.path));
+	__builtin_memcpy(w->out.traceparent, w->http.traceparent, sizeof(w->out.traceparent));
+	__builtin_memcpy(w->out.request_id, w->http.request_id, sizeof(w->out.request_id));
+	w->out.flags |= w->http.flags;
+}
+
+static __always_inline void fill_request(
+	struct ct_request *out, struct sock *sk, struct connection *c, __u64 now)
+{
+	__builtin_memset(out, 0, sizeof(*out));
+	out->header.kind = CT_CONNECTION;
+	out->header.size = sizeof(*out);
+	out->header.time_ns = now;
+	out->start_ns = c->start_ns;
+	out->cookie = c->cookie;
+	out->inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	out->first_ns = c->first_ns;
+	out->last_ns = c->last_ns;
+	out->bytes_in = c->bytes;
+	out->goroutine = c->goroutine;
+	out->tgid = c->tgid;
+	out->tid = c->tid;
+	out->unread = unread_of(sk);
+	out->protocol = c->protocol;
+	out->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (c->flags & PIPELINED)
+		out->flags |= CT_REQUEST_PIPELINED;
+	if (c->end == END_CLIENT)
+		out->flags |= CT_REQUEST_CLIENT;
+	fill_addresses(sk, out->local, out->peer, &out->local_port, &out->peer_port);
+}
+
+/* Fills the request in flight of a server's socket; false: it has not all come. */
+static __always_inline bool describe(
+	struct work *w, __u32 which, struct sock *sk, struct connection *c, __u64 now)
+{
+	struct head *head;
+
+	fill_request(&w->out, sk, c, now);
+	if (c->end == END_CLIENT || c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
+		return true;
+	head = bpf_sk_storage_get(&heads, sk, NULL, 0);
+	if (!head)
+		return true;
+	fill_head(w, which, head);
+	return is_complete(c, head, w);
+}
+
+static __always_inline void report_answer(
+	struct sock *sk, struct connection *c, __u32 status, __u64 now)
+{
+	__u32 which = WORKPLACE_ANSWER;
+	struct work *w = bpf_map_lookup_elem(&works, &which);
+	const __u32 head = sizeof(struct ct_header);
+	struct ct_request *out;
+
+	if (!w)
+		return;
+	if (!describe(w, which, sk, c, now) && !request_config.report_all &&
+		(!status || status < request_config.status_min ||
+			status > request_config.status_max))
+		return;
+	out = reserve(&events, CT_REQUEST, sizeof(*out), CT_LOSS_EVENT_RING_FULL);
+	if (!out)
+		return;
+	w->out.status = status;
+	bpf_probe_read_kernel((void *)out + head, sizeof(*out) - head, (void *)&w->out + head);
+	bpf_ringbuf_submit(out, 0);
+}
+
+static __always_inline void count_answer(__u32 tgid)
+{
+	__u64 *n = bpf_map_lookup_elem(&answers, &tgid), one = 1;
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	else
+		bpf_map_update_elem(&answers, &tgid, &one, BPF_ANY);
+}
+
+/* The next of the requests that were sent ahead: its clock runs from now on. */
+static __always_inline void take_next(struct connection *c, __u64 now)
+{
+	if (!c->queued)
+		return;
+	c->first_ns = c->queue[0];
+	c->queue[0] = c->queue[1];
+	c->queue[1] = c->queue[2];
+	c->queue[2] = c->queue[3];
+	c->queued--;
+	c->last_ns = now;
+	c->bytes = 0;
+	c->flags |= IN_FLIGHT | PIPELINED;
+}
+
+/* Whether these bytes answer the request in flight; *STATUS is HTTP's, 0: not known. */
+static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *status)
+{
+	__u8 start[16] __attribute__((aligned(8))) = {};
+	struct buffer b;
+
+	if (c->protocol != CT_PROTOCOL_HTTP)
+		return true;
+	find_buffer(&b, bytes);
+	read_start(&b, start);
+	*status = status_of(start);
+	if (*status == 101 || (c->flags & CONNECT && *status >= 200 && *status < 300))
+		c->flags |= EXEMPT;
+	else if (*status >= 100 && *status < 200)
+		return false;
+	/* Behind another's answer, whose body may still be on its way, only a head counts. */
+	return *status || !(c->flags & PIPELINED);
+}
+
+static __always_inline int sent(struct sock *sk, int bytes)
+{
+	struct connection *c;
+	__u32 status = 0;
+	__u64 now;
+
+	if (bytes <= 0)
+		return 0;
+	c = connection_of(sk);
+	if (!c)
+		return 0;
+	if (c->end == END_CLIENT) {
+		c->last_ns = bpf_ktime_get_boot_ns();
+		c->bytes = 0;
+		take_thread(c);
+		return 0;
+	}
+	c->reads = 0;
+	c->flags &= ~ONE_WAY;
+	if (!(c->flags & IN_FLIGHT) || !is_answer(c, bytes, &status))
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (request_config.count_answers)
+		count_answer(c->tgid);
+	if (now - c->last_ns >= request_config.slow_ns || request_config.report_all ||
+		(status && status >= request_config.status_min &&
+			status <= request_config.status_max))
+		report_answer(sk, c, status, now);
+	c->exchanges++;
+	c->flags &= ~(IN_FLIGHT | PIPELINED);
+	take_next(c, now);
+	return 0;
+}
+
+SEC("?tp_btf/sock_recv_length")
+int BPF_PROG(request_received, struct sock *sk, int bytes, int flags)
+{
+	return received(sk, bytes, flags);
+}
+
+SEC("?tp_btf/sock_send_length")
+int BPF_PROG(request_sent, struct sock *sk, int bytes, int flags)
+{
+	return sent(sk, bytes);
+}
+
+/* The same for kernels before 6.3, which have no such tracepoints. */
+SEC("?fexit/sock_recvmsg")
+int BPF_PROG(request_received_exit, struct socket *sock, void *message, int flags, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? received(sk, bytes, flags) : 0;
+}
+
+SEC("?fexit/sock_sendmsg")
+int BPF_PROG(request_sent_exit, struct socket *sock, void *message, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? sent(sk, bytes) : 0;
+}
+
+/* A process is marked by its id: the mark may be another's by now. */
+static __always_inline bool is_still_watched(struct connection *c)
+{
+	__u32 tgid = c->tgid;
+	struct ct_mark *mark = bpf_map_lookup_elem(&marks, &tgid);
+
+	if (!mark)
+		return config.watch_unmarked;
+	return mark->flags & CT_MARK_WATCHED && mark->start_ticks == c->start_ns / NSEC_PER_TICK;
+}
+
+/* A request that is due to be reported, or a peer that has not answered for half as long; LAST is
+ * when its clock began. */
+static __always_inline bool is_due(struct connection *c, __u64 last, __u64 now)
+{
+	if (c->end == END_CLIENT)
+		return last > c->received_ns && now - last >= request_config.slow_ns / 2;
+	return c->flags & IN_FLIGHT && now - last >= request_config.slow_ns;
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	__u32 which = WORKPLACE_SCAN;
+	volatile struct connection *c = ctx->value;
+	struct sock *sk = ctx->sk;
+	struct work *w;
+	__u64 last, now;
+
+	if (!c || !sk || !is_still_watched((struct connection *)c))
+		return 0;
+	last = c->last_ns;
+	now = bpf_ktime_get_boot_ns(); /* after it, or the difference could wrap */
+	if (!is_due((struct connection *)c, last, now))
+		return 0;
+	w = bpf_map_lookup_elem(&works, &which);
+	if (!w || !describe(w, which, sk, (struct connection *)c, now))
+		return 0;
+	/* Another CPU may have gone on with it meanwhile. */
+	if (c->last_ns == last && is_due((struct connection *)c, last, now))
+		bpf_seq_write(ctx->meta->seq, &w->out, sizeof(w->out));
+	return 0;
+}

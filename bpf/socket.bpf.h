@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Sockets: which end of a connection they are, who is at the other one, and where the system call
+ * that is under way has its bytes. */
+#ifndef CORETRAP_SOCKET_BPF_H
+#define CORETRAP_SOCKET_BPF_H
+
+#include "arch.bpf.h"
+#include "common.bpf.h"
+
+#define AF_UNIX	    1
+#define AF_INET	    2
+#define AF_INET6    10
+#define SOCK_STREAM 1
+#define TCP_LISTEN  10 /* include/net/tcp_states.h */
+
+enum end {
+	END_NONE, /* a pair of sockets, or not a stream */
+	END_SERVER,
+	END_CLIENT,
+};
+
+/* Only streams have requests here. */
+static __always_inline bool is_stream(struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	return sk->sk_type == SOCK_STREAM &&
+	       (family == AF_INET || family == AF_INET6 || family == AF_UNIX);
+}
+
+/* An accepted socket is a copy of its listener: it keeps the size of the listener's backlog, or
+ * (Unix) the listener's address, which no other connected socket has. */
+static __always_inline enum end end_of(struct sock *sk)
+{
+	struct unix_sock *u = (struct unix_sock *)sk;
+	struct sock *peer;
+
+	if (sk->__sk_common.skc_family != AF_UNIX)
+		return sk->sk_max_ack_backlog ? END_SERVER : END_CLIENT;
+	if (BPF_CORE_READ(u, addr))
+		return END_SERVER;
+	peer = BPF_CORE_READ(u, peer);
+	return peer && BPF_CORE_READ((struct unix_sock *)peer, addr) ? END_CLIENT : END_NONE;
+}
+
+/* Bytes that nobody has read yet. */
+static __always_inline __u32 unread_of(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
+		return 0;
+	return BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
+}
+
+static __always_inline void fill_addresses(
+	struct sock *sk, __u8 local[16], __u8 peer[16], __u16 *local_port, __u16 *peer_port)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family == AF_UNIX)
+		return;
+	*local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	*peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (family == AF_INET) {
+		bpf_core_read(local, 4, &sk->__sk_common.skc_rcv_saddr);
+		bpf_core_read(peer, 4, &sk->__sk_common.skc_daddr);
+		return;
+	}
+	bpf_core_read(local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	bpf_core_read(peer, 16, &sk->__sk_common.skc_v6_daddr);
+}
+
+/* User memory that a system call reads into or writes from. */
+struct buffer {
+	__u64 address; /* 0: not known */
+	__u32 size;
+};
+
+struct user_vector { /* struct iovec, as user space has it */
+	__u64 address, size;
+};
+
+#define MSGHDR_IOV 16 /* offset of msg_iov in user space's struct msghdr */
+
+/* The first bytes of a vector; what lies in its other parts is not looked at. */
+static __always_inline void read_vector(struct buffer *b, __u64 vector, __u32 bytes)
+{
+	struct user_vector first;
+
+	b->address = 0;
+	if (bpf_probe_read_user(&first, sizeof(first), (void *)vector))
+		return;
+	b->address = first.address;
+	b->size = first.size < bytes ? first.size : bytes;
+}
+
+/* Where the current call has the BYTES bytes that it just moved. io_uring's are in no registers. */
+static __always_inline void find_buffer(struct buffer *b, __u32 bytes)
+{
+	struct pt_regs *regs = user_registers(current_task());
+	__u64 second = BPF_CORE_READ(regs, si), vector;
+
+	b->address = 0;
+	b->size = bytes;
+	if (!is_native_call(regs))
+		return;
+	switch (BPF_CORE_READ(regs, orig_ax)) {
+	case CALL_READ:
+	case CALL_WRITE:
+	case CALL_RECVFROM:
+	case CALL_SENDTO:
+		b->address = second;
+		return;
+	case CALL_READV:
+	case CALL_WRITEV:
+		read_vector(b, second, bytes);
+		return;
+	case CALL_RECVMSG:
+	case CALL_SENDMSG:
+		if (bpf_probe_read_user(&vector, sizeof(vector), (void *)(second + MSGHDR_IOV)) ==
+			0)
+			read_vector(b, vector, bytes);
+		return;
+	}
+}
+
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stddef.h>
+
+#include "probe/requests.h"
+
+/* Makes a request of a record of the kernel side, of which nothing is taken for granted; 0 or
+ * -EBADMSG. Pure. */
+int request_decode(const void *record, size_t size, struct request *out);

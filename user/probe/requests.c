@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+#include "probe/requests.h"
+
+#include <abi.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "request.skel.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "probe/bpf_log.h"
+#include "probe/counters.h"
+#include "probe/request_decode.h"
+
+#define SCAN_MIN_NS (50 * NSEC_PER_MSEC)
+#define SCAN_MAX_NS (250 * NSEC_PER_MSEC)
+
+#define READ_AT_ONCE (1 << 16)
+
+enum {
+	LINK_RECEIVED,
+	LINK_SENT,
+	LINK_SCAN,
+	LINKS,
+};
+
+struct requests {
+	struct request_bpf *skeleton;
+	struct bpf_link *links[LINKS];
+	bool by_tracepoint;
+	struct ring_buffer *ring;
+	struct request answer; /* taken out of the ring, not handed out yet */
+	bool has_answer;
+	struct request *found; /* by the last pass */
+	size_t found_count, found_room;
+	char *buffer; /* READ_AT_ONCE bytes */
+	uint64_t undecodable;
+	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
+};
+
+static bool has_type(const struct btf *btf, const char *name, unsigned int kind)
+{
+	return btf__find_by_name_kind(btf, name, kind) > 0;
+}
+
+/* Tracing programs may keep state with a socket since 5.11, and know its cookie since 5.12, which
+ * also brought the numbers that this looks for. */
+static int choose_hooks(bool *by_tracepoint)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int r = 0;
+
+	if (!btf)
+		return -errno;
+	*by_tracepoint = has_type(btf, "btf_trace_sock_recv_length", BTF_KIND_TYPEDEF);
+	if (!has_type(btf, "bpf_iter_bpf_sk_storage_map", BTF_KIND_FUNC) ||
+		!has_type(btf, "bpf_iter_task_vma", BTF_KIND_FUNC))
+		r = -EOPNOTSUPP;
+	btf__free(btf);
+	return r;
+}
+
+/* Of the maps that all programs' headers bring along, these have nobody who uses them here. */
+static void leave_out_maps(struct request_bpf *s)
+{
+	bpf_map__set_autocreate(s->maps.deaths, false);
+	bpf_map__set_autocreate(s->maps.reported, false);
+}
+
+static int load(struct requests *r, const struct requests_options *options)
+{
+	struct ct_request_config *config;
+	struct request_bpf *s;
+	int error;
+
+	bpf_log_start();
+	s = request_bpf__open();
+	if (!s)
+		return -errno;
+	r->skeleton = s;
+	config = (struct ct_request_config *)&s->rodata->request_config;
+	config->slow_ns = options->slow_ns;
+	config->status_min = options->status_min;
+	config->status_max = options->status_max;
+	config->report_all = options->every_answer;
+	config->count_answers = options->count_answers;
+	((struct ct_config *)&s->rodata->config)->watch_unmarked = options->watch_unmarked;
+	error = choose_hooks(&r->by_tracepoint);
+	if (error < 0)
+		return error;
+	bpf_program__set_autoload(s->progs.request_received, r->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_sent, r->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_received_exit, !r->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_sent_exit, !r->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_scan, true);
+	leave_out_maps(s);
+	error = bpf_map__reuse_fd(s->maps.marks, probe_marks(options->probe));
+	return error < 0 ? error : request_bpf__load(s);
+}
+
+static int attach(struct requests *r)
+{
+	struct request_bpf *s = r->skeleton;
+	union bpf_iter_link_info which = {.map.map_fd = (__u32)bpf_map__fd(s->maps.connections)};
+	const struct bpf_iter_attach_opts options = {
+		.sz = sizeof(options), .link_info = &which, .link_info_len = sizeof(which)};
+
+	/* Answers first: a request whose answer is missed would seem to wait for ever. */
+	r->links[LINK_SENT] = bpf_program__attach(
+		r->by_tracepoint ? s->progs.request_sent : s->progs.request_sent_exit);
+	if (!r->links[LINK_SENT])
+		return -errno;
+	r->links[LINK_RECEIVED] = bpf_program__attach(
+		r->by_tracepoint ? s->progs.request_received : s->progs.request_received_exit);
+	if (!r->links[LINK_RECEIVED])
+		return -errno;
+	r->links[LINK_SCAN] = bpf_program__attach_iter(s->progs.request_scan, &options);
+	return r->links[LINK_SCAN] ? 0 : -errno;
+}
+
+/* Keeps one answer and stops the consume, so that requests_next() hands out one at a time. */
+static int take_answer(void *arg, void *record, size_t size)
+{
+	struct requests *r = arg;
+
+	if (request_decode(record, size, &r->answer) < 0) {
+		r->undecodable++;
+		return 0;
+	}
+	r->has_answer = true;
+	return -EINTR;
+}
+
+static void cleanup_requests(struct requests **r)
+{
+	requests_close(*r);
+}
+
+int requests_open(const struct requests_options *options, struct requests **out)
+{
+	__attribute__((cleanup(cleanup_requests))) struct requests *r = calloc(1, sizeof(*r));
+	int error;
+
+	if (!r)
+		return -ENOMEM;
+	r->buffer = malloc(READ_AT_ONCE);
+	if (!r->buffer)
+		return -ENOMEM;
+	error = load(r, options);
+	if (error < 0)
+		return error;
+	r->ring = ring_buffer__new(bpf_map__fd(r->skeleton->maps.events), take_answer, r, NULL);
+	if (!r->ring)
+		return -errno;
+	error = attach(r);
+	if (error < 0)
+		return error;
+	*out = TAKE_PTR(r);
+	return 0;
+}
+
+void requests_close(struct requests *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < LINKS; i++)
+		bpf_link__destroy(r->links[i]);
+	ring_buffer__free(r->ring);
+	request_bpf__destroy(r->skeleton);
+	free(r->found);
+	free(r->buffer);
+	free(r);
+}
+
+bool requests_by_tracepoint(const struct requests *r)
+{
+	return r->by_tracepoint;
+}
+
+uint64_t requests_interval_ns(uint64_t slow_ns)
+{
+	uint64_t tenth = slow_ns / 10;
+
+	return tenth < SCAN_MIN_NS ? SCAN_MIN_NS : tenth > SCAN_MAX_NS ? SCAN_MAX_NS : tenth;
+}
+
+static int add_found(struct requests *r, const void *record, size_t size)
+{
+	if (r->found_count == r->found_room) {
+		size_t room = r->found_room ? r->found_room * 2 : 64;
+		struct request *found = reallocarray(r->found, room, sizeof(*found));
+
+		if (!found)
+			return -ENOMEM;
+		r->found = found;
+		r->found_room = room;
+	}
+	if (request_decode(record, size, &r->found[r->found_count]) < 0)
+		r->undecodable++;
+	else
+		r->found_count++;
+	return 0;
+}
+
+/* Records come whole, one behind the other, and may be cut by the end of a read. */
+static int read_pass(struct requests *r, int fd)
+{
+	const size_t size = sizeof(struct ct_request);
+	size_t held = 0;
+
+	for (;;) {
+		ssize_t n = read(fd, r->buffer + held, READ_AT_ONCE - held);
+		size_t at = 0;
+
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return 0;
+		for (held += (size_t)n; held - at >= size; at += size) {
+			int error = add_found(r, r->buffer + at, size);
+
+			if (error < 0)
+				return error;
+		}
+		held -= at;
+		memmove(r->buffer, r->buffer + at, held);
+	}
+}
+
+int requests_scan(struct requests *r, const struct request **out, size_t *n)
+{
+	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(r->links[LINK_SCAN]));
+	int error;
+
+	if (fd < 0)
+		return fd;
+	r->found_count = 0;
+	error = read_pass(r, fd);
+	if (error < 0)
+		return error;
+	*out = r->found;
+	*n = r->found_count;
+	return 0;
+}
+
+int requests_fd(const struct requests *r)
+{
+	return ring_buffer__epoll_fd(r->ring);
+}
+
+int requests_next(struct requests *r, struct request *out)
+{
+	int error = r->has_answer ? 0 : ring_buffer__consume(r->ring);
+
+	if (!r->has_answer)
+		return error < 0 ? error : 0;
+	*out = r->answer;
+	r->has_answer = false;
+	return 1;
+}
+
+int requests_answered(struct requests *r, pid_t pid, uint64_t *n)
+{
+	__u32 key = (__u32)pid;
+
+	return bpf_map__lookup_elem(r->skeleton->maps.answers, &key, sizeof(key), n, sizeof(*n), 0);
+}
+
+int requests_losses(struct requests *r, struct probe_loss out[PROBE_LOSSES_MAX])
+{
+	uint64_t sums[CT_LOSS_MAX];
+	int n = 0, error = counters_read(r->skeleton->maps.counters, sums);
+
+	if (error < 0)
+		return error;
+	for (enum ct_loss reason = 0; reason < CT_LOSS_MAX; reason++) {
+		if (sums[reason] != r->reported[reason])
+			out[n++] = (struct probe_loss){
+				counters_reason(reason), sums[reason] - r->reported[reason]};
+		r->reported[reason] = sums[reason];
+	}
+	if (r->undecodable != r->reported[CT_LOSS_MAX])
+		out[n++] = (struct probe_loss){
+			"undecodable", r->undecodable - r->reported[CT_LOSS_MAX]};
+	r->reported[CT_LOSS_MAX] = r->undecodable;
+	return n;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests in flight at the watched processes, seen at their sockets: what was read and not
+ * answered. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "probe/probe.h"
+
+enum request_protocol {
+	REQUEST_GENERIC, /* bytes in, none out: no method, no path */
+	REQUEST_HTTP,	 /* 1.x */
+	REQUEST_TLS,	 /* as REQUEST_GENERIC */
+	REQUEST_PROTOCOLS,
+};
+
+/* "http", "tls", "generic": static text. */
+const char *request_protocol_name(enum request_protocol protocol);
+
+struct endpoint {
+	sa_family_t family; /* AF_INET, AF_INET6, AF_UNIX */
+	uint16_t port;	    /* 0 of AF_UNIX */
+	uint8_t address[16];
+};
+
+/* "10.0.0.1:80", "[::1]:80", "unix" into BUF (at least ENDPOINT_TEXT bytes), which is returned. */
+const char *endpoint_format(const struct endpoint *e, char *buf, size_t size);
+#define ENDPOINT_TEXT (INET6_ADDRSTRLEN + 8)
+
+/* Text was chosen by the client: hostile. Times are CLOCK_BOOTTIME. */
+struct request {
+	pid_t pid; /* of the process that read last */
+	uint64_t start_ticks;
+	pid_t tid; /* the thread that read last: request_thread() tells whether it still has it */
+	uint64_t cookie; /* the socket's: with FIRST_NS, the request's key */
+	uint64_t inode;	 /* as the links of /proc/PID/fd have it, 0: not known */
+	uint64_t first_ns;
+	uint64_t last_ns;   /* when its last byte was read: the start of its clock */
+	uint64_t age_ns;    /* how long it has waited, or (answered) did wait */
+	uint64_t bytes_in;  /* with those that lie in the socket */
+	uint64_t goroutine; /* 0: not known */
+	bool answered;
+	bool client;	/* not a request: the process waits for PEER, to whom it sent */
+	bool pipelined; /* came behind another: method, path and ids are not known */
+	bool redacted;	/* a query or parameters were taken out of the path */
+	bool path_cut;
+	unsigned int status; /* HTTP's answer; 0: none, or not known */
+	enum request_protocol protocol;
+	struct endpoint local, peer;
+	char method[16]; /* these four: "" if not known */
+	char path[257];
+	char traceparent[65];
+	char request_id[65];
+};
+
+struct requests;
+
+struct requests_options {
+	const struct probe *probe; /* whose marks say who is watched; borrowed */
+	bool watch_unmarked;	   /* also processes nobody has judged yet */
+	uint64_t slow_ns;	   /* shorter ones are not told of: the least of all rules' */
+	unsigned int status_min, status_max; /* answers with these are, however fast; 0, 0: none */
+	bool every_answer;		     /* all answers are: a record each */
+	bool count_answers;		     /* requests_answered() will be asked */
+};
+
+/* 0 or -errno, as probe_open(); -EOPNOTSUPP: this kernel has no hooks for it (`doctor` says which).
+ */
+int requests_open(const struct requests_options *options, struct requests **out);
+void requests_close(struct requests *r); /* NULL-safe */
+
+/* Whether every request is seen by tracepoints (Linux 6.3), or by the exits of two functions. */
+bool requests_by_tracepoint(const struct requests *r);
+
+/* Goroutines of this process are told by number. -EINVAL: not Go, or one whose layout is not known.
+ */
+// int requests_add_go(struct requests *r, pid_t pid, uint64_t start_ticks, const char *version);
+
+/* Those that have waited for SLOW_NS, and with `client` the peers that are waited for (for half of
+ * that or more). One pass over all connections of watched processes; *OUT is good until the next
+ * pass. 0 or -errno. */
+int requests_scan(struct requests *r, const struct request **out, size_t *n);
+/* How long to wait between two passes, so that one that is due is seen in time. */
+uint64_t requests_interval_ns(uint64_t slow_ns);
+
+/* Readable when there are answers. */
+int requests_fd(const struct requests *r);
+/* The next answer that was slow, or has one of the statuses: 1 and *OUT, 0: none now, -errno. A
+ * request that a pass has told of comes here again when it is answered. */
+int requests_next(struct requests *r, struct request *out);
+/* Answers of a process since it was first seen. */
+int requests_answered(struct requests *r, pid_t pid, uint64_t *n);
+
+/* As probe_losses(). */
+int requests_losses(struct requests *r, struct probe_loss out[PROBE_LOSSES_MAX]);
