@@ -25,8 +25,7 @@ struct trip {
 	uint64_t start_ticks;
 	uint64_t age_ns;	   /* of the process */
 	const char *signature;	   /* of a crash, borrowed; NULL: not known, or no crash */
-	const struct event *event; /* SIGNAL, FIRST_CHANCE, EXIT: borrowed; else NULL, and where it
-				      is only asked what would be */
+	const struct event *event; /* SIGNAL, FIRST_CHANCE, EXIT: borrowed; else NULL */
 };
 
 /* "signal", "cpu" …: trigger.kind of events. */
