@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* inflight SLOW_MS PID…: prints a JSON line for each request of these processes (and of what they
+ * fork) that crosses SLOW_MS, for each slow answer, and at the end (SIGTERM, or end of input) for
+ * what was lost. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "probe/request_holder.h"
+#include "probe/requests.h"
+#include "target/process.h"
+#include "target/stat.h"
+
+#define SEEN_MAX 65536
+
+struct seen {
+	uint64_t cookie, first_ns;
+	bool client;
+};
+
+static void print(json_t *line)
+{
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(line);
+}
+
+static json_t *describe(const char *kind, const struct request *r)
+{
+	json_t *line = json_object();
+	char text[ENDPOINT_TEXT];
+
+	json_put_text(line, "kind", kind);
+	json_put_int(line, "pid", r->pid);
+	json_put_int(line, "reader", r->tid);
+	json_put_int(line, "age_ms", (int64_t)(r->age_ns / NSEC_PER_MSEC));
+	json_put_int(line, "bytes_in", (int64_t)r->bytes_in);
+	json_put_text(line, "protocol", request_protocol_name(r->protocol));
+	json_put_text(line, "method", r->method);
+	json_put_text(line, "path", r->path);
+	json_put_bool(line, "redacted", r->redacted);
+	json_put_bool(line, "pipelined", r->pipelined);
+	json_put_text(line, "peer", endpoint_format(&r->peer, text, sizeof(text)));
+	json_put_text(line, "local", endpoint_format(&r->local, text, sizeof(text)));
+	json_put_text(line, "traceparent", r->traceparent);
+	json_put_text(line, "request_id", r->request_id);
+	json_put_int(line, "status", r->status);
+	json_put_int(line, "goroutine", (int64_t)r->goroutine);
+	return line;
+}
+
+static void print_crossing(const struct request *r)
+{
+	static const char *const holders[] = {
+		[HOLDER_THREAD] = "thread",
+		[HOLDER_HANDED_OFF] = "handed-off",
+		[HOLDER_CLIENT] = "client",
+	};
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	struct thread_wait wait = {.call = -1};
+	json_t *line = describe(r->client ? "peer" : "slow", r);
+	char *call;
+
+	if (process_open(r->pid, &p) == 0) {
+		json_put_text(line, "holder", holders[request_find_holder(p.procfd, r, &wait)]);
+		call = wait_call_name(&wait);
+		json_put_text(line, "call", call ? call : "");
+		json_put_text(line, "channel", wait.channel);
+		free(call);
+	}
+	print(line);
+}
+
+static bool is_new(struct seen *seen, size_t *n, const struct request *r)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (seen[i].cookie == r->cookie &&
+			seen[i].first_ns == (r->client ? r->last_ns : r->first_ns))
+			return false;
+	if (*n < SEEN_MAX)
+		seen[(*n)++] =
+			(struct seen){r->cookie, r->client ? r->last_ns : r->first_ns, r->client};
+	return true;
+}
+
+static int pass(struct requests *requests, struct seen *seen, size_t *seen_count)
+{
+	const struct request *found;
+	struct request answer;
+	size_t n;
+	int r = requests_scan(requests, &found, &n);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (is_new(seen, seen_count, &found[i]))
+			print_crossing(&found[i]);
+	while ((r = requests_next(requests, &answer)) > 0)
+		print(describe("answer", &answer));
+	return r;
+}
+
+static void print_losses(struct requests *requests)
+{
+	struct probe_loss losses[PROBE_LOSSES_MAX];
+	int n = requests_losses(requests, losses);
+
+	for (int i = 0; i < n; i++) {
+		json_t *line = json_object();
+
+		json_put_text(line, "kind", "loss");
+		json_put_text(line, "reason", losses[i].reason);
+		json_put_int(line, "count", (int64_t)losses[i].count);
+		print(line);
+	}
+}
+
+static int mark(struct probe *probe, const char *text)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	int r = process_open(atoi(text), &p);
+
+	return r < 0 ? r : probe_mark(probe, p.pid, p.start_ticks, 0, PROBE_WATCH_TREE);
+}
+
+static int run(uint64_t slow_ns, struct requests *requests)
+{
+	struct seen *seen = calloc(SEEN_MAX, sizeof(*seen));
+	size_t n = 0;
+	sigset_t stop;
+	struct pollfd ends[2];
+	int r = 0;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	ends[0] = (struct pollfd){.fd = signalfd(-1, &stop, SFD_CLOEXEC), .events = POLLIN};
+	ends[1] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+	puts("{\"kind\":\"ready\"}");
+	fflush(stdout);
+	while (r >= 0 && poll(ends, 2, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC)) == 0)
+		r = pass(requests, seen, &n);
+	print_losses(requests);
+	close(ends[0].fd);
+	free(seen);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	const struct probe_options nothing = {0};
+	struct requests_options options = {0};
+	struct requests *requests = NULL;
+	struct probe *probe = NULL;
+	int r;
+
+	if (argc < 3)
+		return 2;
+	if (getenv("DEBUG"))
+		log_set_level(LOG_LEVEL_DEBUG);
+	options.slow_ns = strtoull(argv[1], NULL, 10) * NSEC_PER_MSEC;
+	r = probe_open(&nothing, &probe);
+	options.probe = probe;
+	for (int i = 2; r >= 0 && i < argc; i++)
+		r = mark(probe, argv[i]);
+	if (r >= 0)
+		r = requests_open(&options, &requests);
+	if (r >= 0)
+		r = run(options.slow_ns, requests);
+	if (r < 0)
+		fprintf(stderr, "inflight: %s\n", strerror(-r));
+	requests_close(requests);
+	probe_close(probe);
+	return r < 0;
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""serve.py [tls CERTIFICATE]: an HTTP server of a thread a connection; the first line it prints is its port.
+
+/sleep/MS answers after MS milliseconds, /sendfile by sendfile alone, everything else at once."""
+
+import http.server
+import os
+import ssl
+import sys
+import time
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = self.path.split("?")[0].split(";")[0]
+        if path.startswith("/sleep/"):
+            time.sleep(int(path[7:]) / 1000)
+        if path == "/sendfile":
+            with open(self.server.whole_answer, "rb") as f:
+                os.sendfile(self.connection.fileno(), f.fileno(), 0, 1 << 20)
+            return
+        body = b"x" * (8 << 20 if path == "/large" else 2)
+        self.send_response(503 if path == "/broken" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        if self.headers.get("Transfer-Encoding"):
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+            self.rfile.readline()
+        elif self.path != "/sleep/unread":
+            self.rfile.read(int(self.headers["Content-Length"]))
+        else:
+            time.sleep(3)
+        self.do_GET() if self.path != "/sleep/unread" else self.send_error(500)
+
+    def log_message(self, *_):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.whole_answer = f"/tmp/serve-{os.getpid()}"
+with open(server.whole_answer, "wb") as f:
+    f.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+if sys.argv[1:2] == ["tls"]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_address[1], flush=True)
+try:
+    server.serve_forever()
+finally:
+    os.unlink(server.whole_answer)
