@@ -11,7 +11,7 @@ ARCH    := $(shell uname -m)
 BPF_ARCH := $(subst x86_64,x86,$(subst aarch64,arm64,$(ARCH)))
 VERSION := 0.1.0
 
-LIBS    := libbpf libelf libdw zlib libzstd jansson libseccomp libcap
+LIBS    := libbpf libelf libdw zlib libzstd jansson yaml-0.1 libseccomp libcap
 CFLAGS  ?= -O2 -g
 HARDEN  ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 WARN    := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Werror
