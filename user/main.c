@@ -19,6 +19,7 @@ static const struct command {
 	{"debug", cmd_debug, "open a capture in a debugger"},
 	{"export", cmd_export, "write a capture as a plain core file"},
 	{"rm", cmd_rm, "remove captures"},
+	{"config", cmd_config, "check or show a file of rules"},
 	{"doctor", cmd_doctor, "say what this kernel and host can do, and what to change"},
 	{"core-handler", cmd_core_handler, NULL},
 };
