@@ -62,3 +62,14 @@ bool store_name_is_temporary(const char *name)
 
 	return strncmp(name, STORE_TEMPORARY, prefix) == 0 && store_name_valid(name + prefix);
 }
+
+const char *store_name_comm(const char *id, size_t *length)
+{
+	const char *comm = id + strlen(TIME_FORM), *end = id + strlen(id);
+
+	for (int part = 0; part < 3 && end > comm; part++)
+		for (end--; end > comm && *end != '-';)
+			end--;
+	*length = (size_t)(end - comm);
+	return comm;
+}

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "store/store.h"
@@ -18,3 +19,6 @@ bool store_name_valid(const char *id);
 void store_name_temporary(const char *id, char out[STORE_TEMPORARY_MAX]);
 /* Whether NAME is a temporary of ours; anybody else's ".tmp-…" is not ours to remove. */
 bool store_name_is_temporary(const char *name);
+/* The process name in a valid ID, and its length: the beginning of what is between the time and the
+ * last three parts. */
+const char *store_name_comm(const char *id, size_t *length);
