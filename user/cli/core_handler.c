@@ -23,6 +23,7 @@
 #include "capture/registry.h"
 #include "capture/runtime.h"
 #include "cli/capture_job.h"
+#include "cli/capture_result.h"
 #include "cli/commands.h"
 #include "cli/handler_guard.h"
 #include "cli/handler_passthrough.h"
@@ -164,43 +165,13 @@ static bool is_own_process(const struct handler *h)
 	       ours.stx_dev_minor == theirs.stx_dev_minor && ours.stx_ino == theirs.stx_ino;
 }
 
-/* {"captured":false,"code":…,"reason":…} */
-static json_t *failure(const char *code, const char *reason)
-{
-	_cleanup_json_ json_t *result = json_object();
-
-	if (json_put_bool(result, "captured", 0) < 0 || json_put_text(result, "code", code) < 0 ||
-		json_put_text(result, "reason", reason ? reason : "out of memory") < 0)
-		return NULL;
-	return TAKE_PTR(result);
-}
-
-/* What a user may act upon apart from the sentence. */
-static const char *failure_code(int error)
-{
-	switch (error) {
-	case -ENOSPC:
-	case -EDQUOT:
-		return "no-space";
-	case -ESRCH:
-		return "target-gone";
-	case -EROFS:
-		return "read-only";
-	default:
-		return "capture-failed";
-	}
-}
-
-/* {"captured":true,"incident":…}, without what does not fit into a message. */
+/* Without what does not fit into a message. */
 static json_t *success(json_t *incident)
 {
 	static const char *const dispensable[] = {"threads", "stack"};
-	_cleanup_json_ json_t *result = json_object();
+	_cleanup_json_ json_t *result = capture_result_success(incident);
 
-	if (json_put_bool(result, "captured", 1) < 0 ||
-		json_object_set(result, "incident", incident) < 0)
-		return NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(dispensable); i++) {
+	for (size_t i = 0; result && i < ARRAY_SIZE(dispensable); i++) {
 		if (json_dumpb(result, NULL, 0, JSON_COMPACT) <= BROKER_MESSAGE_MAX)
 			break;
 		json_object_del(incident, dispensable[i]);
@@ -239,7 +210,7 @@ _Noreturn static void work(struct handler *h, const struct broker_client *client
 	text_filename(
 		signals_name(h->question.signal, name, sizeof(name)), trigger, sizeof(trigger));
 	r = capture_job_run(&job, &incident, &reason);
-	result = r < 0 ? failure(failure_code(r), reason) : success(incident);
+	result = r < 0 ? capture_result_error(r, reason) : success(incident);
 	text = result ? json_dumps(result, JSON_COMPACT) : NULL;
 	_exit(!text || io_write_all(answerfd, text, strlen(text)) < 0);
 }
@@ -278,12 +249,12 @@ static json_t *run_worker(struct handler *h, const struct broker_client *client)
 	pid_t worker;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return failure("handler-failed", "no pipe to the worker");
+		return capture_result_failure("handler-failed", "no pipe to the worker");
 	read_end = ends[0];
 	write_end = ends[1];
 	worker = fork();
 	if (worker < 0)
-		return failure("handler-failed", "no worker could be started");
+		return capture_result_failure("handler-failed", "no worker could be started");
 	if (worker == 0) {
 		/* Whoever kills the handler means the capture; and a stopped worker would keep its
 		 * slot. */
@@ -298,8 +269,9 @@ static json_t *run_worker(struct handler *h, const struct broker_client *client)
 	 * process. */
 	kill(worker, SIGKILL);
 	if (clock_now_ns(CLOCK_MONOTONIC) >= deadline)
-		return failure("timeout", "the capture took too long, and was given up");
-	return failure("handler-failed", "the worker died");
+		return capture_result_failure(
+			"timeout", "the capture took too long, and was given up");
+	return capture_result_failure("handler-failed", "the worker died");
 }
 
 /* Slot and registers, once for all captures of this process. NULL, or what came in the way. */
@@ -310,18 +282,19 @@ static json_t *prepare(struct handler *h)
 	if (h->slotfd < 0)
 		r = guard_take_slot(h->runtimefd, SLOTS, h->start_ns + SLOT_NS, &h->slotfd);
 	if (r == -ETIMEDOUT)
-		return failure("throttled",
+		return capture_result_failure("throttled",
 			"other captures ran all the time that this process could wait");
 	if (r < 0)
-		return failure("handler-failed", strerror(-r));
+		return capture_result_failure("handler-failed", strerror(-r));
 	if (h->notes.n > 0)
 		return NULL;
 	r = notes_read_pipe(STDIN_FILENO, &h->notes);
 	if (r == 0)
 		return NULL;
 	if (!is_dumping(h->taskfd))
-		return failure("target-gone", "the process was killed before it could be captured");
-	return failure("handler-failed", "the kernel's notes could not be read");
+		return capture_result_failure(
+			"target-gone", "the process was killed before it could be captured");
+	return capture_result_failure("handler-failed", "the kernel's notes could not be read");
 }
 
 static void capture(struct handler *h, struct broker_client *client)
