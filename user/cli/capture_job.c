@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capture/limits.h"
 #include "core/core.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -140,16 +141,27 @@ static int begin_incident(struct work *w)
 static int choose_kind(struct work *w)
 {
 	const struct capture_job *job = w->job;
+	struct limits_host host;
+	const char *obstacle;
 
 	w->kind = job->what->kind;
 	if (job->root_only &&
 		note(w, "the process had changed its user or group: this is root's only") < 0)
 		return -ENOMEM;
-	if (w->kind == CORE_STACKS || w->kind == CORE_NONE || job->what->ignore_core_limit ||
-		!hard_limit_is_zero(job->process->procfd))
+	if (w->kind == CORE_STACKS || w->kind == CORE_NONE)
+		return 0;
+	if (!job->what->ignore_core_limit && hard_limit_is_zero(job->process->procfd)) {
+		w->kind = CORE_STACKS;
+		return note(w, "hard RLIMIT_CORE is 0: stacks only");
+	}
+	if (job->source) /* was planned with that in mind */
+		return 0;
+	limits_read_host(&host);
+	obstacle = limits_host_obstacle(&host);
+	if (!obstacle)
 		return 0;
 	w->kind = CORE_STACKS;
-	return note(w, "hard RLIMIT_CORE is 0: stacks only");
+	return note(w, "stacks only: %s", obstacle);
 }
 
 static int put_stacks(struct work *w, const json_t *threads)
