@@ -20,6 +20,8 @@ static const struct command {
 	{"export", cmd_export, "write a capture as a plain core file"},
 	{"rm", cmd_rm, "remove captures"},
 	{"config", cmd_config, "check or show a file of rules"},
+	{"prune", cmd_prune, "remove captures until the store is within its bounds"},
+	{"why", cmd_why, "say which rules watch a process, and why they have not tripped"},
 	{"doctor", cmd_doctor, "say what this kernel and host can do, and what to change"},
 	{"core-handler", cmd_core_handler, NULL},
 };

@@ -232,6 +232,31 @@ class Context:
         self.processes.append(process)
         return process
 
+    def cgroup(self, controller, v1, v2):
+        """A cgroup of the test's own with these settings ({file: value}), version 1 or 2; None without the controller.
+        Processes are put into it by its cgroup.procs."""
+        own = dict(line.strip().split(":", 2)[1:] for line in open("/proc/self/cgroup"))
+        for root, path, settings in ((pathlib.Path("/sys/fs/cgroup", controller), own.get(controller, "/"), v1),
+                                     (pathlib.Path("/sys/fs/cgroup"), "/", v2)):
+            parent = root / path.lstrip("/")
+            if not (parent / "cgroup.procs").exists():
+                parent = root
+            group = parent / f"coretrap-{os.getpid()}-{len(self.undo)}"
+            if not (parent / "cgroup.procs").exists():
+                continue
+            with contextlib.suppress(OSError):
+                group.mkdir()
+                self.cleanup_with(self._remove_cgroup, group)
+                for name, value in settings.items():
+                    (group / name).write_text(str(value))
+                return group
+        return None
+
+    @staticmethod
+    def _remove_cgroup(group):
+        until(lambda: not (group / "cgroup.procs").read_text(), 5, f"an empty {group}")
+        group.rmdir()
+
     def cleanup_with(self, undo, *args):
         self.undo.append((undo, args))
 

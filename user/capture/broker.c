@@ -195,6 +195,12 @@ static int converse(struct broker *b, struct conversation *c, struct broker_mess
 			.kind = BROKER_ASK, .conversation = c->id, .question = c->question};
 		return 1;
 	}
+	if (r == 1 && c->state == CONNECTED && wire_parse_inquiry(json, &c->question.pid) == 0) {
+		c->state = ASKED;
+		*out = (struct broker_message){
+			.kind = BROKER_WHY, .conversation = c->id, .question = c->question};
+		return 1;
+	}
 	*out = (struct broker_message){
 		.kind = BROKER_GONE, .conversation = c->id, .question = c->question};
 	if (r == 1 && c->state == ANSWERED) {
@@ -229,16 +235,33 @@ int broker_receive(struct broker *b, struct broker_message *out)
 	}
 }
 
+static struct conversation *find_asked(const struct broker *b, uint64_t conversation)
+{
+	struct conversation *c = b->all;
+
+	while (c && c->id != conversation)
+		c = c->next;
+	return c && c->state == ASKED ? c : NULL;
+}
+
+int broker_tell(struct broker *b, uint64_t conversation, const json_t *reply)
+{
+	struct conversation *c = find_asked(b, conversation);
+	int r = c ? wire_send(c->fd, reply, -1) : -ENOENT;
+
+	if (c && r != -EMSGSIZE)
+		conversation_end(b, c);
+	return r;
+}
+
 int broker_answer(struct broker *b, uint64_t conversation, const struct decision *decision,
 	const json_t *event, int output_fd)
 {
 	_cleanup_json_ json_t *json = NULL;
-	struct conversation *c = b->all;
+	struct conversation *c = find_asked(b, conversation);
 	int r;
 
-	while (c && c->id != conversation)
-		c = c->next;
-	if (!c || c->state != ASKED)
+	if (!c)
 		return -ENOENT;
 	json = wire_answer(decision, event);
 	r = json ? wire_send(c->fd, json, output_fd) : -ENOMEM;

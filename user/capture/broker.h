@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon's side of the talk with its crash handlers: each handler connects, asks once, is
- * answered once, and says at the end what became of it. Sequenced packets of JSON, root only.
+ * answered once, and says at the end what became of it. A person may inquire, too. Sequenced packets of JSON, root only.
  * Nothing here blocks. */
 #pragma once
 
@@ -30,6 +30,7 @@ enum broker_kind {
 	BROKER_ASK,  /* a process is held: answer with broker_answer() */
 	BROKER_DONE, /* what was decided has been done, or not: RESULT says so */
 	BROKER_GONE, /* the handler ended without a result */
+	BROKER_WHY,  /* a person wants to know what the rules see of QUESTION.PID: broker_tell() */
 };
 
 struct broker_message {
@@ -64,6 +65,8 @@ int broker_receive(struct broker *b, struct broker_message *out);
  * event is too large. */
 int broker_answer(struct broker *b, uint64_t conversation, const struct decision *decision,
 	const json_t *event, int output_fd);
+/* Tells what was inquired (REPLY is borrowed), which ends the conversation. -ENOENT, -EMSGSIZE. */
+int broker_tell(struct broker *b, uint64_t conversation, const json_t *reply);
 /* Removes the socket (unless this is a forked child) and frees; conversations are hung up. */
 void broker_close(struct broker **b);
 #define _cleanup_broker_ __attribute__((cleanup(broker_close)))

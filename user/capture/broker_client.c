@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "capture/broker_client.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #include "capture/broker_wire.h"
+#include "capture/runtime.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -118,4 +121,42 @@ int broker_client_done(struct broker_client *c, const json_t *result)
 
 	cleanup_close(&c->fd);
 	return r;
+}
+
+static json_t *inquire(const char *path, const json_t *inquiry, uint64_t deadline_ns)
+{
+	_cleanup_close_ int fd = connect_until(path, deadline_ns);
+	struct pollfd answer = {.fd = fd, .events = POLLIN};
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+	json_t *reply = NULL;
+
+	/* One that was killed leaves its socket: nobody is behind it. */
+	if (fd < 0 || wire_send(fd, inquiry, -1) < 0 || now >= deadline_ns ||
+		poll(&answer, 1, (int)((deadline_ns - now) / NSEC_PER_MSEC) + 1) <= 0)
+		return NULL;
+	return wire_receive(fd, &reply, NULL) == 1 ? reply : NULL;
+}
+
+json_t *broker_client_why(pid_t pid, uint64_t deadline_ns)
+{
+	_cleanup_json_ json_t *inquiry = wire_inquiry(pid);
+	_cleanup_json_ json_t *replies = json_array();
+	_cleanup_closedir_ DIR *runtime = opendir(RUNTIME_DIRECTORY);
+	const struct dirent *entry;
+	char path[sizeof(RUNTIME_DIRECTORY) + NAME_MAX + 2];
+
+	if (!inquiry || !replies)
+		return NULL;
+	while (runtime && (entry = readdir(runtime)) != NULL) {
+		const char *end = strrchr(entry->d_name, '.');
+		json_t *reply;
+
+		if (!end || strcmp(end, ".sock") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", RUNTIME_DIRECTORY, entry->d_name);
+		reply = inquire(path, inquiry, deadline_ns);
+		if (reply && json_array_append_new(replies, reply) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(replies);
 }

@@ -29,3 +29,8 @@ void broker_client_ask(const struct registry_owners *owners, const struct broker
 /* Says what became of it: see BROKER_DONE. Does not block; -errno when the daemon is gone. */
 int broker_client_done(struct broker_client *c, const json_t *result);
 void broker_client_free(struct broker_client *c);
+
+/* Asks whoever watches, below RUNTIME_DIRECTORY, what its rules see of process PID: an array of
+ * their replies, empty where nobody watches or answers until DEADLINE_NS (CLOCK_MONOTONIC). New
+ * reference; NULL without memory. */
+json_t *broker_client_why(pid_t pid, uint64_t deadline_ns);

@@ -143,6 +143,23 @@ int wire_parse_question(const json_t *json, struct broker_question *out)
 	return 0;
 }
 
+json_t *wire_inquiry(pid_t pid)
+{
+	_cleanup_json_ json_t *json = json_object();
+
+	return json_put_int(json, "why", pid) == 0 ? TAKE_PTR(json) : NULL;
+}
+
+int wire_parse_inquiry(const json_t *json, pid_t *pid)
+{
+	int64_t n = json_get_int(json, "why", -1);
+
+	if (n <= 0 || n > INT32_MAX)
+		return -EPROTO;
+	*pid = (pid_t)n;
+	return 0;
+}
+
 static int put_text_or_none(json_t *json, const char *key, const char *text)
 {
 	return text ? json_put_text(json, key, text) : 0;

@@ -16,5 +16,7 @@ int wire_receive(int socket, json_t **json, int *fd);
 /* New references, NULL without memory. */
 json_t *wire_question(const struct broker_question *q);
 json_t *wire_answer(const struct decision *decision, const json_t *event);
+json_t *wire_inquiry(pid_t pid);
 /* 0 or -EPROTO. */
 int wire_parse_question(const json_t *json, struct broker_question *out);
+int wire_parse_inquiry(const json_t *json, pid_t *pid);

@@ -9,6 +9,7 @@
 #include "cli/armed.h"
 #include "cli/watching.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/signals.h"
 
@@ -25,7 +26,7 @@ bool watching_takes_cores(const struct watching *w)
 	return false;
 }
 
-static bool captures_anything(const struct watching *w)
+bool watching_captures(const struct watching *w)
 {
 	for (size_t i = 0; i < w->rules.n; i++)
 		if (captures(&w->rules.v[i]))
@@ -42,8 +43,9 @@ static int fail(const char *what, int error)
 static int open_probe(struct watching *w)
 {
 	bool all = rule_set_has_all(&w->rules), pids_only = rule_set_is_pids_only(&w->rules);
-	/* Where every process matches, which ones there are is of interest to the sampler alone. */
-	bool finds = !all || rule_set_sampling(&w->rules);
+	/* Where every process matches, which ones there are is of interest to the sampler, and for
+	 * exits, of which the kernel side does not tell enough. */
+	bool finds = !all || rule_set_sampling(&w->rules) || rule_set_exiting(&w->rules);
 	struct probe_options options = {
 		.fatal_mask = rule_set_fatal_signals(&w->rules),
 		.first_chance_mask = rule_set_first_chance(&w->rules),
@@ -64,18 +66,30 @@ static int open_capture(struct watching *w)
 	char why[REGISTRY_WHY_MAX] = "";
 	int r;
 
-	if (!captures_anything(w))
+	r = broker_open(&w->broker);
+	if (r < 0)
+		return fail("socket", r);
+	if (!watching_captures(w))
 		return 0;
 	r = destination_open(&w->rules.v[0].what, &w->output);
 	if (r < 0 || !watching_takes_cores(w))
 		return r;
-	r = broker_open(&w->broker);
-	if (r < 0)
-		return fail("socket", r);
 	r = registry_join_host(&w->registry, why);
 	if (r < 0)
 		log_error("event=arm what=core_pattern error=\"%s\"", why[0] ? why : strerror(-r));
 	return r;
+}
+
+static int open_thresholds(struct watching *w)
+{
+	int r;
+
+	if (!rule_set_sampling(&w->rules))
+		return 0;
+	r = thresholds_open(&w->rules, &w->thresholds);
+	for (const struct target *t = w->targets.head; r == 0 && t; t = t->next)
+		r = thresholds_watch(w->thresholds, t);
+	return r < 0 ? fail("sampler (coretrap doctor says more)", r) : 0;
 }
 
 static int watch_fd(const struct watching *w, int fd)
@@ -110,8 +124,15 @@ static int open_loop(struct watching *w)
 		.broker = w->broker,
 		.output = &w->output,
 	};
+	struct lives_context lives = {
+		.rules = &w->rules,
+		.ledger = w->ledger,
+		.feed = &w->feed,
+		.output = &w->output,
+	};
 	int r = deaths_new(&context, &w->deaths);
 
+	r = r < 0 ? r : lives_new(&lives, &w->lives);
 	if (r < 0)
 		return r;
 	w->epollfd = epoll_create1(EPOLL_CLOEXEC);
@@ -120,7 +141,10 @@ static int open_loop(struct watching *w)
 	r = watch_fd(w, w->signalfd);
 	r = r < 0 ? r : watch_fd(w, probe_fd(w->probe));
 	r = r < 0 ? r : watch_fd(w, deaths_fd(w->deaths));
-	return r < 0 || !w->broker ? r : watch_fd(w, broker_fd(w->broker));
+	r = r < 0 ? r : watch_fd(w, lives_fd(w->lives));
+	if (w->thresholds)
+		r = r < 0 ? r : watch_fd(w, thresholds_fd(w->thresholds));
+	return r < 0 ? r : watch_fd(w, broker_fd(w->broker));
 }
 
 /* The command is there, held before its exec, so that it can be found and marked like any other
@@ -162,9 +186,15 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 		  : open_signals(w); /* behind the command, which must not inherit them blocked */
 	r = r < 0 ? r : open_probe(w);
 	r = r < 0 ? r : open_capture(w);
+	r = r < 0 ? r : open_thresholds(w);
 	r = r < 0 ? r : open_loop(w);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < w->rules.n && r == 0; i++)
+		r = ledger_arm(
+			w->ledger, w->rules.v[i].name, (int64_t)clock_now_ns(CLOCK_BOOTTIME));
+	if (r < 0)
+		return fail("ledger", r);
 	for (size_t i = 0; i < w->rules.n; i++)
 		feed_say(&w->feed, armed_event(&w->rules.v[i], 1ULL << i, &w->targets, &w->output));
 	return launch_release(&w->launch);
@@ -177,7 +207,9 @@ void watching_disarm(struct watching *w)
 
 	if (r < 0)
 		log_error("event=restore what=core_pattern error=\"%s\"", strerror(-r));
+	lives_free(w->lives);
 	deaths_free(w->deaths);
+	thresholds_close(w->thresholds);
 	targets_free(&w->targets);
 	broker_close(&w->broker);
 	probe_close(w->probe);

@@ -19,5 +19,7 @@ int cmd_debug(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_prune(int argc, char **argv);
+int cmd_why(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_core_handler(int argc, char **argv);

@@ -45,7 +45,7 @@ struct deaths {
 	int epollfd;
 	struct death *head;
 	size_t unwinders;
-	struct deaths_counts counts;
+	struct trip_counts counts;
 };
 
 int deaths_new(const struct deaths_context *context, struct deaths **out)
@@ -104,6 +104,13 @@ static struct death *find(const struct deaths *d, pid_t pid, uint64_t start_tick
 bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks)
 {
 	return find(d, pid, start_ticks) != NULL;
+}
+
+uint64_t deaths_rules(const struct deaths *d, pid_t pid, uint64_t start_ticks)
+{
+	const struct death *death = find(d, pid, start_ticks);
+
+	return death ? death->rules : 0;
 }
 
 static void settle(struct deaths *d, struct death *death, const char *reason, const char *detail)
@@ -393,7 +400,7 @@ size_t deaths_pending(const struct deaths *d)
 	return n;
 }
 
-struct deaths_counts deaths_counts(const struct deaths *d)
+struct trip_counts deaths_counts(const struct deaths *d)
 {
 	return d->counts;
 }

@@ -13,6 +13,7 @@
 
 #include "capture/broker.h"
 #include "cli/destination.h"
+#include "cli/trip_counts.h"
 #include "probe/event.h"
 #include "rules/rule_set.h"
 #include "sink/feed.h"
@@ -38,6 +39,8 @@ int deaths_fd(const struct deaths *d);
 int deaths_begin(struct deaths *d, struct event *e, struct identity *id, uint64_t rules);
 /* Whether that process' death is known already. */
 bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks);
+/* The rules that it tripped. */
+uint64_t deaths_rules(const struct deaths *d, pid_t pid, uint64_t start_ticks);
 /* The crash handler of that process asks; the answer follows when the death is decided. */
 void deaths_asked(struct deaths *d, pid_t pid, uint64_t start_ticks, uint64_t conversation);
 /* The handler reports (RESULT borrowed), or with NULL hung up without a word. */
@@ -55,7 +58,4 @@ void deaths_finish(struct deaths *d);
 /* Deaths whose last event is not out yet. */
 size_t deaths_pending(const struct deaths *d);
 
-struct deaths_counts {
-	uint64_t tripped, captured, failed; /* failed: a capture was wanted and came to nothing */
-};
-struct deaths_counts deaths_counts(const struct deaths *d);
+struct trip_counts deaths_counts(const struct deaths *d);

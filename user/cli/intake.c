@@ -6,6 +6,7 @@
 
 #include "cli/losses.h"
 #include "cli/watching.h"
+#include "cli/why.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -31,6 +32,7 @@ static void take_birth(struct watching *w, const struct event *e)
 	_cleanup_identity_ struct identity id = {};
 	const struct target *target;
 	uint64_t rules;
+	int r;
 
 	if (targets_identify(&w->targets, e, &id) < 0)
 		return;
@@ -39,6 +41,9 @@ static void take_birth(struct watching *w, const struct event *e)
 		&w->targets, p->pid, p->start_ticks); /* its name and arguments are others now */
 	if (!rules || targets_add(&w->targets, &id, rules, &target) < 0)
 		return;
+	r = w->thresholds ? thresholds_watch(w->thresholds, target) : 0;
+	if (r < 0)
+		log_error("event=sample pid=%d errno=%d", p->pid, -r);
 	if (!was_target || !rule_set_is_pids_only(&w->rules))
 		say_target(w, &target->identity);
 }
@@ -75,14 +80,33 @@ static void take_signal(struct watching *w, struct event *e)
 		log_error("event=trip pid=%d errno=%d", e->process.pid, -r);
 }
 
+static void begin_exit(
+	struct watching *w, const struct target *target, const struct event *e, size_t rule)
+{
+	const struct rule *r = &w->rules.v[rule];
+	const struct live_trip trip = {.rule = rule,
+		.trip = trip_by_event(e, NULL, clock_now_ns(CLOCK_BOOTTIME)),
+		.event = incident_trip_exit(&target->identity, r->name, e->exit_code, e->time_ns),
+		.gone = true};
+	int result = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
+
+	if (result < 0)
+		log_error("event=trip pid=%d errno=%d", target->pid, -result);
+}
+
 static void take_exit(struct watching *w, const struct event *e)
 {
 	const struct event_process *p = &e->process;
 	const struct target *target = targets_get(&w->targets, p->pid, p->start_ticks);
 	bool known = deaths_knows(w->deaths, p->pid, p->start_ticks);
+	uint64_t rules = target ? waiting_for(w, e, target->rules) : 0;
 
 	deaths_ended(w->deaths, p->pid, p->start_ticks, e->exit_code);
-	if (target && !known)
+	if (known) /* has tripped already */
+		rules &= ~deaths_rules(w->deaths, p->pid, p->start_ticks);
+	for (size_t i = 0; rule_set_next(rules, &i); i++)
+		begin_exit(w, target, e, i);
+	if (target && !known && !rules)
 		feed_say(&w->feed, incident_exit(&target->identity, e->exit_code, e->time_ns));
 	targets_remove(&w->targets, p->pid, p->start_ticks);
 }
@@ -161,7 +185,7 @@ static void take_question(struct watching *w, const struct broker_message *messa
 
 void watching_read_handlers(struct watching *w)
 {
-	while (w->broker) {
+	for (;;) {
 		_cleanup_broker_message_ struct broker_message message = {};
 		int r = broker_receive(w->broker, &message);
 
@@ -171,10 +195,42 @@ void watching_read_handlers(struct watching *w)
 			return;
 		if (message.kind == BROKER_ASK)
 			take_question(w, &message);
+		else if (message.kind == BROKER_WHY)
+			why_tell(w, message.conversation, message.question.pid);
 		else
 			deaths_finished(w->deaths, message.conversation,
 				message.kind == BROKER_DONE ? message.result : NULL);
 	}
+}
+
+static void begin_threshold(struct watching *w, const struct threshold_trip *t)
+{
+	const struct sample *sample = &t->measure.sample;
+	const struct target *target = targets_get(&w->targets, sample->pid, sample->start_ticks);
+	enum condition_kind kind = (enum condition_kind)__builtin_ctz(t->reading.tripped);
+	struct live_trip trip = {.rule = t->rule, .trip = trip_by_sample(kind, sample)};
+	int r;
+
+	if (!target)
+		return;
+	trip.event = incident_trip_threshold(&w->rules.v[t->rule], &t->reading, &t->measure,
+		&target->identity, clock_now_ns(CLOCK_REALTIME));
+	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
+	if (r < 0)
+		log_error("event=trip pid=%d errno=%d", sample->pid, -r);
+}
+
+void watching_sample(struct watching *w)
+{
+	struct threshold_trip trip;
+
+	if (!w->thresholds)
+		return;
+	lives_restart(w->lives, w->thresholds);
+	if (!thresholds_pass(w->thresholds))
+		return;
+	while (thresholds_next(w->thresholds, &trip))
+		begin_threshold(w, &trip);
 }
 
 void watching_check(struct watching *w)

@@ -2,11 +2,15 @@
 #include "cli/live.h"
 
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "capture/fault.h"
 #include "capture/orphans.h"
@@ -16,6 +20,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
+#include "lib/log.h"
 
 #define SLOT_NS (60 * NSEC_PER_SEC)
 
@@ -98,6 +103,14 @@ static void progress(void *arg, uint64_t done, uint64_t total)
 		l->job->progress(l->job->progress_arg, done, total);
 }
 
+static void step_back(void)
+{
+	if (setpriority(PRIO_PROCESS, 0, 19) < 0 ||
+		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+			IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)) < 0)
+		log_debug("event=priority errno=%d", errno);
+}
+
 static int write_capture(struct live *l, json_t **incident, char **reason)
 {
 	const struct live_job *job = l->job;
@@ -126,6 +139,9 @@ static int write_capture(struct live *l, json_t **incident, char **reason)
 				       : 0};
 
 	s->memory.cancelled = job->cancelled;
+	/* Not while the process stands still. */
+	if (job->background && s->hold.way != HOLD_STOP)
+		step_back();
 	if (s->hold.way == HOLD_MOMENT)
 		l->what.kind = CORE_STACKS;
 	return capture_job_run(&capture, incident, reason);

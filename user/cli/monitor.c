@@ -26,15 +26,19 @@ struct monitor {
 	struct watching watching;
 	uint64_t end_ns, next_check_ns; /* CLOCK_MONOTONIC; 0: none */
 	int interrupts;
+	bool reloads;
 };
 
 static void read_signals(struct monitor *m)
 {
+	const struct monitor_options *o = m->watching.options;
 	struct signalfd_siginfo info;
 
 	while (read(m->watching.signalfd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			launch_reap(&m->watching.launch);
+		else if (info.ssi_signo == SIGHUP && o->reload)
+			m->reloads |= o->reload(o->reload_arg) == 0;
 		else
 			m->interrupts++;
 	}
@@ -53,14 +57,16 @@ static bool all_spent(const struct watching *w)
 static bool is_over(struct monitor *m, uint64_t now)
 {
 	const struct watching *w = &m->watching;
-	size_t pending = deaths_pending(w->deaths);
+	size_t pending = deaths_pending(w->deaths) + lives_pending(w->lives);
 
-	if (m->interrupts && (!m->end_ns || m->end_ns > now + LINGER_NS))
+	if ((m->interrupts || m->reloads) && (!m->end_ns || m->end_ns > now + LINGER_NS))
 		m->end_ns = now + LINGER_NS;
-	if (m->interrupts)
+	if (m->interrupts || m->reloads)
 		return m->interrupts > 1 || pending == 0 || now >= m->end_ns;
 	if (pending)
 		return false;
+	if (w->options->forever)
+		return m->end_ns && now >= m->end_ns;
 	return all_spent(w) || (m->end_ns && now >= m->end_ns) ||
 	       (rule_set_is_pids_only(&w->rules) && w->targets.n == 0);
 }
@@ -85,6 +91,8 @@ static void loop(struct monitor *m)
 		watching_read_handlers(w);
 		now = clock_now_ns(CLOCK_MONOTONIC);
 		deaths_progress(w->deaths, now);
+		lives_progress(w->lives);
+		watching_sample(w);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;
 			watching_check(w);
@@ -100,13 +108,20 @@ static bool is_content(const struct watching *w, uint64_t captured)
 	return w->rules.n == 1 && w->rules.v[0].count && captured >= w->rules.v[0].count;
 }
 
+static struct trip_counts sum(struct trip_counts a, struct trip_counts b)
+{
+	return (struct trip_counts){.tripped = a.tripped + b.tripped,
+		.captured = a.captured + b.captured,
+		.failed = a.failed + b.failed};
+}
+
 static int status(const struct watching *w)
 {
-	struct deaths_counts counts = deaths_counts(w->deaths);
+	struct trip_counts counts = sum(deaths_counts(w->deaths), lives_counts(w->lives));
 
 	if (counts.failed && !is_content(w, counts.captured))
 		return EXIT_FAILED;
-	if (counts.captured || (counts.tripped && !watching_takes_cores(w)))
+	if (counts.captured || (counts.tripped && !watching_captures(w)))
 		return EXIT_CAPTURED;
 	if (rule_set_is_pids_only(&w->rules) && w->targets.n == 0)
 		return EXIT_TARGET_GONE;
@@ -126,8 +141,9 @@ int monitor_run(const struct monitor_options *options)
 		m.next_check_ns = now + CHECK_NS;
 		loop(&m);
 		deaths_finish(w->deaths);
+		lives_finish(w->lives);
 		losses_say(&w->feed, w->probe, &w->targets);
-		result = status(w);
+		result = m.reloads && !m.interrupts ? MONITOR_RELOAD : status(w);
 	}
 	watching_disarm(w);
 	return result;

@@ -2,6 +2,7 @@
 /* The loop: the only place that knows the order of the stages. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,7 +15,15 @@ struct monitor_options {
 	struct feed feed;
 	uint64_t duration_ns; /* 0: no end */
 	char **command;	      /* to start and watch, NULL: none */
+	const char *name;     /* of the subcommand */
+	bool forever;	      /* not until the rules are spent or their targets gone */
+	/* SIGHUP: reads the rules again; 0: they are others, or the same, and monitor_run() returns
+	 * MONITOR_RELOAD. NULL: the signal ends the watch like others. */
+	int (*reload)(void *arg);
+	void *reload_arg;
 };
+
+#define MONITOR_RELOAD (-1)
 
 /* Arms, runs until the rules are spent, its targets are gone, time is up or a signal says so, and
  * disarms. Returns the exit status; what went wrong has been said. */

@@ -30,6 +30,7 @@ int cmd_watch(int argc, char **argv)
 			.store = rule->what.output},
 		.duration_ns = options.flags.spec.duration_ns,
 		.command = options.command,
+		.name = "watch",
 	};
 	live_reap_orphans();
 	result = monitor_run(&monitor);

@@ -7,8 +7,10 @@
 #include "cli/deaths.h"
 #include "cli/destination.h"
 #include "cli/launch.h"
+#include "cli/lives.h"
 #include "cli/monitor.h"
 #include "cli/targets.h"
+#include "cli/thresholds.h"
 #include "probe/probe.h"
 
 struct watching {
@@ -23,6 +25,8 @@ struct watching {
 	struct registry *registry;
 	struct targets targets;
 	struct deaths *deaths;
+	struct lives *lives;
+	struct thresholds *thresholds; /* NULL: no rule has one */
 	struct launch launch;
 	struct feed feed;
 	int epollfd, signalfd;
@@ -36,6 +40,8 @@ struct watching {
 int watching_arm(struct watching *w, const struct monitor_options *options);
 /* The host is as it was, also where arming failed half-way. */
 void watching_disarm(struct watching *w);
+/* Some rule captures. */
+bool watching_captures(const struct watching *w);
 /* Some rule wants a core of what dies, from the kernel's handler. */
 bool watching_takes_cores(const struct watching *w);
 
@@ -44,5 +50,7 @@ bool watching_takes_cores(const struct watching *w);
 bool watching_read_events(struct watching *w);
 /* Takes what crash handlers ask and report. */
 void watching_read_handlers(struct watching *w);
+/* Samples the targets if it is time to, and takes those that trip. */
+void watching_sample(struct watching *w);
 /* Once a second: what was lost, what ended unseen, who owns the core pattern. */
 void watching_check(struct watching *w);

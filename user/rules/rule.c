@@ -11,6 +11,21 @@ void rule_free(struct rule *r)
 	actions_free(&r->then);
 }
 
+static bool wants_exit(const struct rule *r, int code)
+{
+	switch (r->exit) {
+	case EXIT_WISH_ANY:
+		return true;
+	case EXIT_WISH_NONZERO:
+		return code != 0;
+	case EXIT_WISH_CODE:
+		return !(code & 0x7f) && (code >> 8 & 0xff) == r->exit_code;
+	case EXIT_WISH_NONE:
+		break;
+	}
+	return false;
+}
+
 bool rule_trips(const struct rule *r, const struct event *e)
 {
 	switch (e->kind) {
@@ -18,6 +33,8 @@ bool rule_trips(const struct rule *r, const struct event *e)
 		return r->fatal_signals & SIGNAL_BIT(e->signal.number);
 	case EVENT_FIRST_CHANCE:
 		return r->first_chance & SIGNAL_BIT(e->signal.number);
+	case EVENT_EXIT:
+		return wants_exit(r, e->exit_code);
 	default:
 		return false;
 	}

@@ -23,6 +23,9 @@ uint64_t rule_set_trees(const struct rule_set *s);
 /* Those with a threshold, for which processes are sampled. */
 uint64_t rule_set_sampling(const struct rule_set *s);
 
+/* Those that wait for an exit. */
+uint64_t rule_set_exiting(const struct rule_set *s);
+
 /* Deaths, and handled signals, that some rule waits for. */
 uint64_t rule_set_fatal_signals(const struct rule_set *s);
 uint64_t rule_set_first_chance(const struct rule_set *s);

@@ -237,19 +237,37 @@ json_t *incident_follow(const json_t *base, const char *kind, uint64_t realtime_
 	return o;
 }
 
+static json_t *exit_json(int code)
+{
+	_cleanup_json_ json_t *o = json_object();
+	char name[24];
+	int r;
+
+	if (code & 0x7f)
+		r = json_put_text(o, "signal", signals_name(code & 0x7f, name, sizeof(name)));
+	else
+		r = json_put_int(o, "code", code >> 8 & 0xff);
+	return r ? NULL : json_incref(o);
+}
+
 json_t *incident_exit(const struct identity *identity, int code, uint64_t realtime_ns)
 {
 	_cleanup_json_ json_t *o = incident_new("exit", realtime_ns);
-	json_t *exit = json_object();
-	char name[24];
-	int r = 0;
 
-	if (!o || json_put(o, "exit", exit) < 0)
+	if (!o || json_put(o, "exit", exit_json(code)) ||
+		json_put(o, "process", incident_process(identity)))
 		return NULL;
-	if (code & 0x7f)
-		r |= json_put_text(exit, "signal", signals_name(code & 0x7f, name, sizeof(name)));
-	else
-		r |= json_put_int(exit, "code", code >> 8 & 0xff);
-	r |= json_put(o, "process", incident_process(identity));
-	return r ? NULL : json_incref(o);
+	return json_incref(o);
+}
+
+json_t *incident_trip_exit(
+	const struct identity *identity, const char *rule, int code, uint64_t realtime_ns)
+{
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(realtime_ns, rule, "exit", &trigger);
+
+	if (!o || json_put(trigger, "exit", exit_json(code)) ||
+		json_put(o, "process", incident_process(identity)))
+		return NULL;
+	return json_incref(o);
 }

@@ -23,6 +23,11 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
 json_t *incident_trip_threshold(const struct rule *rule, const struct breach_reading *reading,
 	const struct measure *m, const struct identity *identity, uint64_t realtime_ns);
 
+/* The trip of a process that has ended; CODE as wait(2) has it. New reference, or NULL without
+ * memory. */
+json_t *incident_trip_exit(
+	const struct identity *identity, const char *rule, int code, uint64_t realtime_ns);
+
 /* The trip of a capture that a person asked for. New reference, or NULL without memory. */
 json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns);
 

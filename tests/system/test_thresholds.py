@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: MIT
+"""Sustained CPU, memory, threads and descriptors: when they trip, and when they do not."""
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+
+from harness import IN_VM, dig, skip, timeout
+
+PATTERN = False  # a threshold needs no crash handler
+
+
+def burner(t):
+    """It gets the time it asks for, whatever else the machine has to do."""
+    return t.target("burn", ready=True, preexec_fn=go_first)
+
+
+def go_first():
+    """Sessions share the processors, where the kernel groups by them; only among those of one does nice matter."""
+    os.nice(-20)
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/autogroup").write_text("-20")
+
+
+def tell(process, *words):
+    """Has the target begin to use something: CLOCK_BOOTTIME of that, in seconds."""
+    process.stdin.write((" ".join(map(str, words)) + "\n").encode())
+    process.stdin.flush()
+    return int(process.stdout.readline().split()[1]) / 1e9
+
+
+def watch(t, process, *args, **options):
+    """A watch whose kind is none: what trips and when, without a capture."""
+    return t.watch("-p", process.pid, "--observe", *args, preexec_fn=go_first, **options)
+
+
+def after(w, began, seconds=20, count=1):
+    """Seconds from BEGAN to the trip, as its event dates it."""
+    trip = w.wait("trip", seconds, count)
+    return since(trip, began)
+
+
+def since(event, began):
+    stamp = event["time"].rstrip("Z")
+    whole, fraction = stamp.split(".")
+    wall = time.mktime(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) - time.timezone + float("0." + fraction)
+    return wall - (time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)) - began
+
+
+def settle(seconds=2.2):
+    """The sampler has seen the process idle."""
+    time.sleep(seconds)
+
+
+def cpu_after_idle(t, idle):
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--for", "3s")
+    time.sleep(idle)
+    began = tell(process, "busy", 1, 100)
+    took = after(w, began)
+    trip = w.of("trip")[0]
+    t.log("tripped after", took, trip["trigger"])
+    assert trip["trigger"]["kind"] == "cpu", trip
+    assert 3.0 <= took <= (8 if IN_VM else 4.1), took
+    return trip
+
+
+def test_cpu_trips_in_time(t):
+    cpu_after_idle(t, 4.3)
+
+
+@timeout(120)
+def test_cpu_trips_in_time_after_long_idleness(t):
+    cpu_after_idle(t, 40)
+
+
+test_cpu_trips_in_time_after_long_idleness.slow = True
+
+
+@timeout(60)
+def test_bursts_do_not_trip(t):
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--for", "3s", "--duration", "20s")
+    tell(process, "burst", 2000, 700)
+    assert w.wait_exit(40) == 4, w.events
+    assert not w.of("trip")
+
+
+def test_threads_add_up(t):
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--for", "2s")
+    began = tell(process, "busy", 8, 12)
+    took = after(w, began)
+    assert 1.95 <= took <= (8 if IN_VM else 4.1), took  # at 96 %, when within an interval it began is a guess
+
+
+def test_short_threads_count(t):
+    """Their time is only in what the process remembers of the dead."""
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--for", "2s")
+    settle()
+    took = after(w, tell(process, "short", 30))
+    assert 2.0 <= took <= (8 if IN_VM else 4.1), took
+
+
+def test_machine_is_the_base(t):
+    """One busy thread is 100 % of a core, and half of a machine of two."""
+    cores = os.cpu_count()
+    if cores < 2:
+        skip("one processor: a core is the machine")
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--cpu-base", "machine", "--for", "1s", "--duration", "6s")
+    tell(process, "busy", 1, 100)
+    assert w.wait_exit(30) == 4, w.events
+
+
+def quota_group(t, cores):
+    """A cgroup with so much of a quota."""
+    group = t.cgroup("cpu", {"cpu.cfs_quota_us": int(cores * 100000), "cpu.shares": 262144},
+                     {"cpu.max": f"{int(cores * 100000)} 100000", "cpu.weight": 10000})
+    return group or skip("no cpu controller to make a quota with")
+
+
+def memory_group(t, limit):
+    group = t.cgroup("memory", {"memory.limit_in_bytes": limit}, {"memory.max": limit})
+    return group or skip("no memory controller to set a limit with")
+
+
+def test_quota_is_the_base(t):
+    """At 90 % of half a core."""
+    group = quota_group(t, 0.5)
+    process = burner(t)
+    (group / "cgroup.procs").write_text(str(process.pid))
+    w = watch(t, process, "--cpu", 90, "--cpu-base", "quota", "--for", "2s")
+    settle()
+    took = after(w, tell(process, "busy", 1, 100))
+    value = dig(w.of("trip")[0], "trigger.cpu.value")
+    t.log("after", took, "at", value)
+    assert 2.0 <= took <= (8 if IN_VM else 4.1), took
+
+
+def test_cpu_below(t):
+    process = burner(t)
+    tell(process, "burst", 3000, 60000)
+    w = watch(t, process, "--cpu-below", 5, "--for", "2s")
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    took = after(w, began)
+    assert 4.0 < took < 9 or IN_VM, took
+
+
+def test_memory_in_one_interval(t):
+    process = burner(t)
+    w = watch(t, process, "--memory", "400M")
+    settle()
+    took = after(w, tell(process, "anonymous", 500))
+    trip = w.of("trip")[0]
+    assert took <= (5 if IN_VM else 1.5), took  # the touching of it takes a part of a second
+    assert trip["trigger"]["kind"] == "memory", trip
+    assert dig(trip, "trigger.memory.value") >= 500 << 20, trip
+
+
+def test_shared_memory_counts_only_as_resident(t):
+    process = burner(t)
+    w = watch(t, process, "--memory", "200M", "--duration", "4s")
+    rss = watch(t, process, "--memory", "200M", "--memory-base", "rss")
+    tell(process, "shared", 300)
+    assert after(rss, 0) > 0
+    assert w.wait_exit(20) == 4, w.events
+
+
+def test_memory_growth(t):
+    process = burner(t)
+    tell(process, "anonymous", 100)
+    w = watch(t, process, "--memory-growth", "40M/10s")
+    settle()
+    tell(process, "grow", 50, 9000)
+    trip = w.wait("trip", 15)
+    assert trip["trigger"]["kind"] == "memory", trip
+
+
+def test_slow_growth_does_not_trip(t):
+    process = burner(t)
+    w = watch(t, process, "--memory-growth", "40M/3s", "--duration", "8s")
+    settle(1)
+    tell(process, "grow", 50, 7000)
+    assert w.wait_exit(20) == 4, w.events
+
+
+def test_swapped_memory_counts(t):
+    if int(next(line for line in open("/proc/meminfo") if line.startswith("SwapTotal:")).split()[1]) == 0:
+        skip("no swap on this machine")
+    process = burner(t)
+    tell(process, "anonymous", 200)
+    (memory_group(t, "100M") / "cgroup.procs").write_text(str(process.pid))
+    w = watch(t, process, "--memory", "150M")
+    w.wait("trip", 10)
+
+
+def test_memory_share_of_the_limit(t):
+    group = memory_group(t, "200M")
+    process = burner(t)
+    (group / "cgroup.procs").write_text(str(process.pid))
+    w = watch(t, process, "--memory", "50%")
+    settle()
+    assert not w.of("trip")
+    tell(process, "anonymous", 120)
+    w.wait("trip", 10)
+
+
+def test_threads_and_descriptors(t):
+    for flag, word, kind in (("--threads", "threads", "threads"), ("--fds", "fds", "fds")):
+        process = burner(t)
+        w = watch(t, process, flag, 50)
+        settle()
+        assert not w.of("trip"), w.events
+        tell(process, word, 60)
+        trip = w.wait("trip", 5)
+        assert trip["trigger"]["kind"] == kind and dig(trip, f"trigger.{kind}.value") >= 60, trip
+
+
+def test_all_of(t):
+    process = burner(t)
+    w = watch(t, process, "--threads", 20, "--memory", "100M", "--all-of")
+    tell(process, "threads", 30)
+    settle(3)
+    assert not w.of("trip"), w.events
+    tell(process, "anonymous", 150)
+    w.wait("trip", 5)
+
+
+def test_short_interval(t):
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--for", "400ms", "--interval", "50ms")
+    settle(1)
+    took = after(w, tell(process, "busy", 1, 100))
+    assert 0.4 <= took <= (3 if IN_VM else 0.9), took
+
+
+def test_capture_is_of_the_process(t):
+    """It is captured by its clone, goes on, and the core opens; the trip comes first."""
+    process = burner(t)
+    w = t.watch("-p", process.pid, "--threads", 20)
+    tell(process, "threads", 30)
+    event = w.wait("capture", 15)
+    assert w.wait_exit() == 0
+    assert [e["event"] for e in w.events[-2:]] == ["trip", "capture"], w.events
+    assert event["capture"]["snapshot"] == "fork" and event["capture"]["complete"], event["capture"]
+    assert event["capture"]["pause_ms"] < 250 and event["capture"]["threads"] >= 31, event["capture"]
+    assert "-threads-" in event["capture"]["id"], event["capture"]
+    assert "main" in t.gdb(build_path(process), t.core(event), "thread apply all bt")
+    tell(process, "fds", 1)  # it goes on
+
+
+def build_path(process):
+    return os.readlink(f"/proc/{process.pid}/exe")
+
+
+@timeout(90)
+def test_count_and_spacing(t):
+    """Three captures, so far apart, each after the threshold held anew."""
+    process = burner(t)
+    w = t.watch("-p", process.pid, "--memory", "100M", "-n", 3, "--every", "4s", "--kind", "stacks")
+    tell(process, "anonymous", 150)
+    assert w.wait_exit(40) == 0, w.events
+    captures = w.of("capture")
+    assert len(captures) == 3
+    times = [since(e, 0) for e in w.of("trip")]
+    taken = [since(e, 0) for e in captures]
+    gaps = [b - a for a, b in zip(taken, taken[1:])]
+    t.log("gaps", gaps, "trips", len(times))
+    assert all(3.5 < gap < 8 for gap in gaps), gaps
+
+
+def test_sustained_anew_after_each_dump(t):
+    process = burner(t)
+    w = t.watch("-p", process.pid, "--cpu", 80, "--for", "2s", "-n", 2, "--kind", "stacks")
+    tell(process, "busy", 1, 100)
+    assert w.wait_exit(30) == 0, w.events
+    first, second = (since(e, 0) for e in w.of("trip"))
+    assert second - since(w.of("capture")[0], 0) >= 1.9, (first, second)
+
+
+def test_target_that_ends(t):
+    process = burner(t)
+    w = watch(t, process, "--cpu", 80, "--for", "60s")
+    process.kill()
+    process.wait()
+    assert w.wait_exit(10) == 3, w.events
+
+
+def test_exec_starts_again(t):
+    """Another image: what was seen of the one before does not count."""
+    process = t.target("/bin/sh", "-c", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; exec sleep 60")
+    w = watch(t, process, "--cpu", 80, "--for", "8s", "--duration", "10s")
+    assert w.wait_exit(30) == 4, w.events
+
+
+def test_targets_by_name_that_come_later(t):
+    name = t.copy_target("burn", "late-burner")
+    w = t.watch("--name", "late-burner", "--observe", "--threads", 20)
+    process = t.target(name, ready=True)
+    tell(process, "threads", 30)
+    trip = w.wait("trip", 10)
+    assert dig(trip, "process.pid") == process.pid, trip
+
+
+def test_exit(t):
+    for args, status, trips in ((("any",), 0, True), (("nonzero",), 3, True), (("nonzero",), 0, False),
+                                (("3",), 3, True), (("3",), 4, False)):
+        process = t.target("/bin/sh", "-c", f"read line; exit {status}")
+        w = watch(t, process, "--exit", *args)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        if trips:
+            trip = w.wait("trip", 10)
+            assert trip["trigger"] == {"kind": "exit", "exit": {"code": status}}, trip
+            assert w.wait_exit() == 0
+        else:
+            assert w.wait_exit() == 3, (args, status, w.events)
+            assert not w.of("trip")
+
+
+def test_exit_of_a_killed_process(t):
+    process = burner(t)
+    w = watch(t, process, "--exit", "nonzero")
+    process.kill()
+    trip = w.wait("trip", 10)
+    assert dig(trip, "trigger.exit.signal") == "SIGKILL", trip
+
+
+def test_why(t):
+    process = burner(t)
+    w = watch(t, process, "--threads", 20, "--cpu", 80, "--for", "30s")
+    settle()
+    done = t.coretrap("why", process.pid, "--json")
+    assert done.returncode == 0, done.stderr
+    rules = next(r for r in json.loads(done.stdout) if r["pid"] == w.process.pid)["rules"]
+    assert rules[0]["watches"] and rules[0]["phase"] == "armed", rules
+    conditions = {c["condition"]: c for c in rules[0]["conditions"]}
+    assert conditions["threads"]["limit"] == 20 and conditions["threads"]["value"] == 1, conditions
+    assert not conditions["cpu"]["met"]
+    tell(process, "busy", 1, 100)
+    settle(3)
+    done = t.coretrap("why", process.pid)
+    assert "breaching" in done.stdout and "cpu" in done.stdout, done.stdout
+    other = t.coretrap("why", os.getpid())
+    assert "does not watch it" in other.stdout, other.stdout

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/lives.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/capture_result.h"
+#include "cli/handler_guard.h"
+#include "cli/live.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "sink/incident.h"
+
+#define QUEUE_MAX                                                                      \
+	64 /* trips that wait: past it, a storm has nothing to gain from one more core \
+	    */
+
+struct live {
+	struct live *next;
+	struct live_trip trip;
+	struct decision decision;
+	pid_t worker; /* 0: it waits for its turn */
+	int pidfd, resultfd;
+};
+
+struct lives {
+	struct lives_context context;
+	int epollfd;
+	struct live *head; /* the first is the one under way */
+	struct trip_counts counts;
+};
+
+int lives_new(const struct lives_context *context, struct lives **out)
+{
+	struct lives *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->context = *context;
+	l->epollfd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epollfd < 0) {
+		int r = -errno;
+
+		free(l);
+		return r;
+	}
+	*out = l;
+	return 0;
+}
+
+static void free_live(struct live *live)
+{
+	if (live->worker) {
+		kill(live->worker, SIGKILL);
+		while (waitpid(live->worker, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	json_decref(live->trip.event);
+	cleanup_close(&live->pidfd);
+	cleanup_close(&live->resultfd);
+	free(live);
+}
+
+void lives_free(struct lives *l)
+{
+	if (!l)
+		return;
+	for (struct live *live = l->head, *next; live; live = next) {
+		next = live->next;
+		free_live(live);
+	}
+	cleanup_close(&l->epollfd);
+	free(l);
+}
+
+int lives_fd(const struct lives *l)
+{
+	return l->epollfd;
+}
+
+static void say_skip(
+	const struct lives *l, const json_t *trip, const char *reason, const char *detail)
+{
+	json_t *skip = incident_follow(trip, "skip", clock_now_ns(CLOCK_REALTIME));
+
+	if (skip && json_put_text(skip, "reason", reason) == 0 && detail)
+		json_put_text(skip, "detail", detail);
+	feed_say(l->context.feed, skip);
+}
+
+/* A capture that was decided comes to nothing. */
+static void fail(struct lives *l, const struct live *live, const char *reason, const char *detail)
+{
+	l->counts.failed++;
+	rule_give_back(l->context.ledger, &live->decision);
+	destination_end(l->context.output, false, NULL);
+	say_skip(l, live->trip.event, reason, detail);
+}
+
+static int capture(const struct lives *l, const struct live *live, int output_fd, json_t **incident,
+	char **reason)
+{
+	const struct capture_options what =
+		destination_options(l->context.output, live->decision.what);
+	_cleanup_process_ struct process process = PROCESS_NONE;
+	struct live_job job = {.process = &process,
+		.tid = live->trip.tid,
+		.what = &what,
+		.event = live->trip.event,
+		.trigger = trip_kind_name(live->trip.trip.kind),
+		.output_fd = output_fd,
+		.background = true};
+	struct live_plan plan;
+	int r = process_open(live->trip.trip.pid, &process);
+
+	if (r == 0 && process.start_ticks != live->trip.trip.start_ticks)
+		r = -ESRCH;
+	if (r == 0) {
+		r = live_plan(&process, &what, &plan);
+		if (r == -EPERM)
+			*reason = strdup(plan.preflight.refused);
+	}
+	if (r == 0)
+		r = live_capture(&job, &plan, incident, reason);
+	if (r == -ESRCH && !*reason)
+		*reason = strdup("it has ended");
+	return r;
+}
+
+_Noreturn static void work(
+	const struct lives *l, const struct live *live, int output_fd, pid_t parent)
+{
+	json_t *incident = NULL, *result;
+	char *reason = NULL;
+	sigset_t set;
+	int r;
+
+	/* Whoever kills the watch means its captures. The signals that end a watch are the watch's
+	 * business, also where a terminal sends them to all. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	if (getppid() != parent)
+		_exit(1);
+	r = capture(l, live, output_fd, &incident, &reason);
+	result = r < 0 ? capture_result_error(r, reason ? reason : strerror(-r))
+		       : capture_result_success(incident);
+	_exit(!result || json_dumpfd(result, live->resultfd, JSON_COMPACT) < 0);
+}
+
+static int start(struct lives *l, struct live *live)
+{
+	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = live};
+	int output_fd = destination_begin(l->context.output);
+	pid_t parent = getpid();
+
+	if (output_fd < 0)
+		return output_fd;
+	live->resultfd = memfd_create("result", MFD_CLOEXEC);
+	if (live->resultfd < 0)
+		return -errno;
+	live->worker = fork();
+	if (live->worker == 0)
+		work(l, live, output_fd, parent);
+	if (live->worker < 0) {
+		live->worker = 0;
+		return -errno;
+	}
+	live->pidfd = pidfd_open(live->worker, 0);
+	if (live->pidfd < 0 || epoll_ctl(l->epollfd, EPOLL_CTL_ADD, live->pidfd, &interest) < 0)
+		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	return 0;
+}
+
+void lives_restart(const struct lives *l, struct thresholds *t)
+{
+	for (const struct live *live = l->head; live; live = live->next)
+		thresholds_restart(
+			t, live->trip.trip.pid, live->trip.trip.start_ticks, live->trip.rule);
+}
+
+static int append(struct lives *l, const struct live_trip *trip, const struct decision *decision)
+{
+	struct live *live = calloc(1, sizeof(*live)), **end = &l->head;
+
+	if (!live)
+		return -ENOMEM;
+	live->trip = *trip;
+	json_incref(live->trip.event);
+	live->decision = *decision;
+	live->pidfd = live->resultfd = -1;
+	while (*end)
+		end = &(*end)->next;
+	*end = live;
+	return 0;
+}
+
+int lives_begin(struct lives *l, const struct live_trip *trip)
+{
+	_cleanup_json_ json_t *event = trip->event;
+	struct clock_pair now = clock_pair_now();
+	struct decision decision =
+		rule_decide(&l->context.rules->v[trip->rule], l->context.ledger, &trip->trip, &now);
+	int r;
+
+	l->counts.tripped++;
+	feed_say(l->context.feed, json_incref(event));
+	if (decision.skip_reason)
+		say_skip(l, event, decision.skip_reason, NULL);
+	if (decision.skip_reason || !decision.capture)
+		return 0;
+	if (trip->gone) {
+		rule_give_back(l->context.ledger, &decision);
+		say_skip(l, event, "memory-gone", NULL);
+		return 0;
+	}
+	if (lives_pending(l) >= QUEUE_MAX) {
+		rule_give_back(l->context.ledger, &decision);
+		say_skip(l, event, "throttled", "too many captures wait for their turn");
+		return 0;
+	}
+	r = append(l, trip, &decision);
+	if (r < 0)
+		rule_give_back(l->context.ledger, &decision);
+	else
+		lives_progress(l);
+	return r;
+}
+
+static json_t *read_result(const struct live *live)
+{
+	if (lseek(live->resultfd, 0, SEEK_SET) < 0)
+		return NULL;
+	return json_loadfd(live->resultfd, 0, NULL);
+}
+
+static void finish(struct lives *l, struct live *live)
+{
+	_cleanup_json_ json_t *result = read_result(live);
+	json_t *incident = json_object_get(result, "incident");
+	int r;
+
+	if (!incident) {
+		fail(l, live, json_get_text(result, "code", "capture-failed"),
+			json_get_text(result, "reason", "the process that wrote it died"));
+		return;
+	}
+	r = destination_end(l->context.output, true, json_object_get(incident, "capture"));
+	if (r < 0) {
+		fail(l, live, "capture-failed", strerror(-r));
+		return;
+	}
+	feed_say(l->context.feed, json_incref(incident));
+	l->counts.captured++;
+}
+
+static bool has_ended(struct live *live)
+{
+	int status;
+
+	if (waitpid(live->worker, &status, WNOHANG) != live->worker)
+		return false;
+	live->worker = 0;
+	return true;
+}
+
+void lives_progress(struct lives *l)
+{
+	while (l->head) {
+		struct live *live = l->head;
+
+		if (!live->worker) {
+			int r = start(l, live);
+
+			if (r == 0)
+				return;
+			fail(l, live, "capture-failed", strerror(-r));
+		} else if (!has_ended(live)) {
+			return;
+		} else {
+			finish(l, live);
+		}
+		l->head = live->next;
+		free_live(live);
+	}
+}
+
+void lives_finish(struct lives *l)
+{
+	while (l->head) {
+		struct live *live = l->head;
+
+		fail(l, live, "interrupted", NULL);
+		l->head = live->next;
+		free_live(live);
+	}
+}
+
+size_t lives_pending(const struct lives *l)
+{
+	size_t n = 0;
+
+	for (const struct live *live = l->head; live; live = live->next)
+		n++;
+	return n;
+}
+
+struct trip_counts lives_counts(const struct lives *l)
+{
+	return l->counts;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* Trips of processes that live, on their way to the last event that speaks of them.
+ *
+ * A capture may block on disks, so each runs in a process of its own, one at a time; the others
+ * wait in the order in which they tripped. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/destination.h"
+#include "cli/thresholds.h"
+#include "cli/trip_counts.h"
+#include "rules/rule_set.h"
+#include "sink/feed.h"
+#include "target/process.h"
+
+struct lives_context {
+	const struct rule_set *rules;
+	struct ledger *ledger;
+	const struct feed *feed;
+	struct destination *output;
+};
+
+struct lives;
+
+int lives_new(const struct lives_context *context, struct lives **out);
+/* Captures under way are broken off; nobody is harmed. */
+void lives_free(struct lives *l);
+/* Readable when lives_progress() has something to do. */
+int lives_fd(const struct lives *l);
+
+struct live_trip {
+	size_t rule;
+	struct trip trip;
+	pid_t tid;     /* the thread that comes first in the core; 0: none */
+	bool gone;     /* it has ended: there is nothing to capture */
+	json_t *event; /* the trip, taken over */
+};
+
+/* Decides, says the trip, and captures or says why not. 0 or -errno. */
+int lives_begin(struct lives *l, const struct live_trip *trip);
+/* Has the thresholds of what is being captured start anew: what they see of it meanwhile does not
+ * count. */
+void lives_restart(const struct lives *l, struct thresholds *t);
+/* Moves on what can move. */
+void lives_progress(struct lives *l);
+/* The watch ends: what waits or is under way gets its last event. */
+void lives_finish(struct lives *l);
+/* Trips whose last event is not out yet. */
+size_t lives_pending(const struct lives *l);
+
+struct trip_counts lives_counts(const struct lives *l);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Thresholds of the rules over the processes they watch: sampled once an interval, judged, and
+ * handed out as trips. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/targets.h"
+#include "rules/breach.h"
+#include "rules/rule_set.h"
+
+struct thresholds;
+
+/* Some rule of RULES (borrowed) has a threshold. 0 or -errno, as sampler_open(). */
+int thresholds_open(const struct rule_set *rules, struct thresholds **out);
+void thresholds_close(struct thresholds *t); /* NULL-safe */
+/* Readable when thresholds_pass() has something to do. */
+int thresholds_fd(const struct thresholds *t);
+
+/* A new target, or a new image of one; nothing to do where none of its rules has a threshold. What
+ * is gone forgets itself. 0 or -errno. */
+int thresholds_watch(struct thresholds *t, const struct target *target);
+/* It is captured for that rule: what was seen before does not count. */
+void thresholds_restart(struct thresholds *t, pid_t pid, uint64_t start_ticks, size_t rule);
+
+/* Samples, if an interval has passed. Returns whether it has. */
+bool thresholds_pass(struct thresholds *t);
+
+struct threshold_trip {
+	size_t rule;
+	struct measure measure;	       /* at which it tripped */
+	struct breach_reading reading; /* what it tripped on */
+};
+
+/* The next trip of the last pass. */
+bool thresholds_next(struct thresholds *t, struct threshold_trip *out);
+
+/* What a rule last saw of a process; NULL: it does not sample it. */
+const struct breach_reading *thresholds_reading(
+	const struct thresholds *t, pid_t pid, uint64_t start_ticks, size_t rule);
