@@ -81,6 +81,7 @@ $(GENERATED)/%.skel.h: $(GENERATED)/%.bpf.o
 
 install: all
 	install -D -m 0755 $(BUILD)/coretrap $(DESTDIR)$(PREFIX)/bin/coretrap
+	ln -sf coretrap $(DESTDIR)$(PREFIX)/bin/coretrap-procdump
 	install -D -m 0644 docs/coretrap.1 $(DESTDIR)$(PREFIX)/share/man/man1/coretrap.1
 
 # Static checks. clang-tidy looks again only at what has changed since it was last content.

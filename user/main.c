@@ -14,6 +14,7 @@ static const struct command {
 } commands[] = {
 	{"watch", cmd_watch, "watch processes, and capture those that die of a signal"},
 	{"dump", cmd_dump, "capture a running process, now"},
+	{"procdump", cmd_procdump, "dump by the command line of Sysinternals' ProcDump"},
 	{"list", cmd_list, "list the captures"},
 	{"show", cmd_show, "say what a capture holds"},
 	{"debug", cmd_debug, "open a capture in a debugger"},
@@ -37,9 +38,20 @@ static void print_help(FILE *out)
 	fputs("\n'coretrap COMMAND --help' tells the options of a command.\n", out);
 }
 
+/* Called by the name of the tool whose command line is understood. */
+static bool is_procdump(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	return strcmp(name, "procdump") == 0 || strcmp(name, "coretrap-procdump") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	argp_err_exit_status = EXIT_USAGE;
+	if (argc > 0 && is_procdump(argv[0]))
+		return cmd_procdump(argc, argv);
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;

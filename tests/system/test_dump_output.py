@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """coretrap dump as a person and a script meet it: outputs, events, statuses, errors, the progress bar."""
 
+import datetime
 import json
 import os
 import pty
@@ -10,7 +11,7 @@ import subprocess
 import time
 
 from elfcore import Core
-from harness import CORETRAP, check_store, until
+from harness import CORETRAP, PATIENCE, check_store, until
 from survivor import HeldDump, Odd, children
 
 PATTERN = False
@@ -80,6 +81,40 @@ def test_outputs(t):
     note = json.loads(cores[0].note("coretrap")[0].rstrip(b"\0"))
     assert note["process"]["pid"] == odd.pid, note
     odd.alive()
+
+
+def test_count_and_spacing(t):
+    """So many, so far apart, from the beginning of one to that of the next."""
+    odd = Odd(t, "odd", "plain")
+    done = t.coretrap("dump", odd.pid, "-o", t.store, "--json", "--kind", "mini", "-n", 3, "--every", "700ms")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    times = [datetime.datetime.fromisoformat(e["time"][:26]) for e in events]
+    gaps = [(b - a).total_seconds() for a, b in zip(times, times[1:])]
+    assert len(gaps) == 2 and all(0.6 <= gap < 1.5 * PATIENCE for gap in gaps), times
+    assert len(t.captures()) == 3
+    odd.alive()
+
+
+def test_count_is_not_reached(t):
+    odd = Odd(t, "odd", "plain")
+    dump = t.spawn([CORETRAP, "dump", odd.pid, "-o", t.store, "--kind", "mini", "-n", 3, "--every", "1h"],
+                   stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    until(lambda: len(t.captures()) == 1, 10, "first capture")
+    os.kill(odd.pid, signal.SIGKILL)
+    assert dump.wait(5 * PATIENCE) == 1
+    last = dump.stderr.read().decode().splitlines()[-1]
+    assert "after 1 of 3" in last, last
+
+
+def test_force_replaces_a_file(t):
+    odd = Odd(t, "odd", "plain")
+    path = t.tmp / "a.core"
+    path.write_text("old")
+    flags = ("-o", path, "--kind", "mini", "--compress", "none")
+    assert t.coretrap("dump", odd.pid, *flags).returncode == 1 and path.read_text() == "old"
+    assert t.coretrap("dump", odd.pid, "--force", *flags).returncode == 0
+    assert Core(path).threads() == [odd.pid]
 
 
 def test_kinds_and_quiet(t):

@@ -13,6 +13,7 @@ enum exit_status {
 
 int cmd_watch(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_procdump(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_debug(int argc, char **argv);

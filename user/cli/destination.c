@@ -50,7 +50,8 @@ static int open_file(const char *path, struct destination *o)
 	struct stat st;
 	int r = new_file_open(path, &o->file);
 
-	if (r == 0 && fstatat(o->file.dirfd, o->file.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (r == 0 && !o->replace &&
+		fstatat(o->file.dirfd, o->file.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		r = -EEXIST;
 	if (r == 0)
 		r = new_file_begin(&o->file); /* to know now that it can be written */
@@ -67,6 +68,7 @@ int destination_open(const struct capture_options *what, struct destination *out
 
 	o.path = what->output;
 	o.form = what->form;
+	o.replace = what->replace;
 	if (o.form == OUTPUT_STORE)
 		r = open_store(what->output, &o);
 	else if (o.form == OUTPUT_FILE)
@@ -122,6 +124,6 @@ int destination_end(struct destination *o, bool written, json_t *capture)
 		new_file_discard(&o->file);
 		return 0;
 	}
-	r = new_file_commit(&o->file, false);
+	r = new_file_commit(&o->file, o->replace);
 	return r == 0 && capture ? json_put_text(capture, "path", o->path) : r;
 }

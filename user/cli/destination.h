@@ -13,6 +13,7 @@ struct destination {
 	enum output_form form;
 	struct store store;   /* OUTPUT_STORE */
 	struct new_file file; /* OUTPUT_FILE */
+	bool replace;	      /* OUTPUT_FILE: what is called so already */
 	const char *path;     /* as the user wrote it; NULL: the default store */
 };
 
@@ -22,7 +23,8 @@ struct destination {
  * store;
  * "-" is standard output; anything else is a file. */
 enum output_form destination_form(const char *path);
-/* Opens what WHAT says; a file must not exist. Says what is wrong; 0 or -errno. */
+/* Opens what WHAT says; a file must not exist unless it is to be replaced. Says what is wrong; 0 or
+ * -errno. */
 int destination_open(const struct capture_options *what, struct destination *out);
 void destination_close(struct destination *o);
 

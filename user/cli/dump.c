@@ -2,6 +2,7 @@
 /* coretrap dump: a core of a running process, now. */
 #include <argp.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,17 @@
 #include "sink/incident.h"
 
 #define PIPE_GRACE_S 1
+#define LOOK_NS	     (100 * NSEC_PER_MSEC) /* between two looks for whether an end was asked for */
+
+enum {
+	OPT_EVERY = 256
+};
+
+static const struct argp_option options[] = {
+	{"count", 'n', "N", 0, "so many captures (default 1; 0: until it ends)", 0},
+	{"every", OPT_EVERY, "TIME", 0, "this long from one to the next", 0},
+	{0},
+};
 
 struct dump_options {
 	pid_t pid;
@@ -60,7 +72,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		flags_finish(&o->flags, state, spec_finish_what);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return flags_set(&o->flags, state, options, key, arg);
 	}
 }
 
@@ -170,6 +182,63 @@ static int exit_status(int r, json_t *incident)
 		       : EXIT_FAILED;
 }
 
+static int dump_once(const struct dump_options *o, const struct process *p, struct destination *to,
+	int *cancelled, struct feed *feed)
+{
+	_cleanup_json_ json_t *incident = NULL;
+	_cleanup_free_ char *reason = NULL;
+	int r = dump(o, p, to, cancelled, &incident, &reason);
+
+	if (r < 0)
+		fprintf(stderr, "coretrap dump: process %d was not captured: %s\n", o->pid,
+			reason ? reason : strerror(-r));
+	else if (feed_write(feed, incident) < 0)
+		r = -EPIPE;
+	return exit_status(r, incident);
+}
+
+/* Until WHEN; false: the process has ended, or an end was asked for. */
+static bool wait_until(uint64_t when, const struct process *p, const int *cancelled)
+{
+	struct pollfd end = {.fd = p->pidfd, .events = POLLIN};
+
+	for (;;) {
+		uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+
+		if (__atomic_load_n(cancelled, __ATOMIC_RELAXED) || process_verify(p) < 0)
+			return false;
+		if (now >= when)
+			return true;
+		poll(&end, 1,
+			when - now < LOOK_NS ? (int)((when - now) / NSEC_PER_MSEC) + 1
+					     : (int)(LOOK_NS / NSEC_PER_MSEC));
+	}
+}
+
+static int dump_all(const struct dump_options *o, const struct process *p, struct destination *to,
+	int *cancelled, struct feed *feed)
+{
+	uint64_t count = o->flags.rule.count, last = 0;
+
+	for (uint64_t done = 0; !count || done < count; done++) {
+		int status;
+
+		if (done && !wait_until(last + o->flags.rule.every_ns, p, cancelled)) {
+			if (count)
+				fprintf(stderr,
+					"coretrap dump: process %d: %s after %ju of %ju captures\n",
+					o->pid, process_verify(p) < 0 ? "ended" : "interrupted",
+					(uintmax_t)done, (uintmax_t)count);
+			return count ? EXIT_FAILED : EXIT_CAPTURED;
+		}
+		last = clock_now_ns(CLOCK_MONOTONIC);
+		status = dump_once(o, p, to, cancelled, feed);
+		if (status != EXIT_CAPTURED)
+			return status == EXIT_TARGET_GONE && done ? EXIT_FAILED : status;
+	}
+	return EXIT_CAPTURED;
+}
+
 static int run(const struct dump_options *o, int *cancelled)
 {
 	struct feed feed = {.out = o->flags.rule.what.form == OUTPUT_STDOUT ? stderr : stdout,
@@ -178,8 +247,6 @@ static int run(const struct dump_options *o, int *cancelled)
 		.store = o->flags.rule.what.output};
 	_cleanup_process_ struct process p = PROCESS_NONE;
 	_cleanup_(destination_close) struct destination to = DESTINATION_NONE;
-	_cleanup_json_ json_t *incident = NULL;
-	_cleanup_free_ char *reason = NULL;
 	int r = process_open(o->pid, &p);
 
 	if (r == -ESRCH) {
@@ -190,13 +257,7 @@ static int run(const struct dump_options *o, int *cancelled)
 		r = destination_open(&o->flags.rule.what, &to);
 	if (r < 0)
 		return EXIT_FAILED;
-	r = dump(o, &p, &to, cancelled, &incident, &reason);
-	if (r < 0)
-		fprintf(stderr, "coretrap dump: process %d was not captured: %s\n", o->pid,
-			reason ? reason : strerror(-r));
-	else if (feed_write(&feed, incident) < 0)
-		r = -EPIPE;
-	return exit_status(r, incident);
+	return dump_all(o, &p, &to, cancelled, &feed);
 }
 
 int cmd_dump(int argc, char **argv)
@@ -204,6 +265,7 @@ int cmd_dump(int argc, char **argv)
 	static const struct argp_child children[] = {
 		{&flags_what_argp, 0, NULL, 0}, {&flags_print_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
+		.options = options,
 		.parser = parse_option,
 		.args_doc = "PID",
 		.doc = "Captures a running process, which stands still for milliseconds.",

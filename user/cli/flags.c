@@ -15,6 +15,7 @@ enum { /* apart from the options of the commands */
 	OPT_COMPRESS,
 	OPT_COMPRESS_THREADS,
 	OPT_COMMENT,
+	OPT_FORCE,
 	OPT_IGNORE_CORE_LIMIT,
 	OPT_JSON,
 };
@@ -37,6 +38,7 @@ static const struct argp_option what_options[] = {
 	{"output", 'o', "DIR|FILE|-", 0,
 		"a store of captures (default /var/lib/coretrap), a new file, or standard output",
 		0},
+	{"force", OPT_FORCE, 0, 0, "replace FILE, where it is there already", 0},
 	{"comment", OPT_COMMENT, "TEXT", 0, "kept with the capture", 0},
 	{"ignore-core-limit", OPT_IGNORE_CORE_LIMIT, 0, 0,
 		"memory also where the hard RLIMIT_CORE is 0", 0},

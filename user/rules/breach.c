@@ -265,7 +265,7 @@ static bool follows(const struct breach *b, const struct sample *s)
 
 void breach_feed(struct breach *b, const struct measure *m, struct breach_reading *out)
 {
-	struct breach_reading now = {.needed_ns = b->rule->for_ns};
+	struct breach_reading now = {.time_ns = m->sample.time_ns, .needed_ns = b->rule->for_ns};
 
 	if (b->seen && m->sample.time_ns == b->last.sample.time_ns) { /* the same once more */
 		*out = b->reading;

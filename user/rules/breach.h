@@ -19,6 +19,7 @@ void breach_free(struct breach *b);			      /* NULL-safe */
 
 struct breach_reading {
 	enum breach_phase phase;
+	uint64_t time_ns;     /* of the measure; 0: there was none since the count started */
 	unsigned int known;   /* bit a condition_kind of the rule's: its value could be told */
 	unsigned int met;     /* bit a condition_kind: past its limit now */
 	unsigned int tripped; /* bit a condition_kind: those of MET that it tripped on */

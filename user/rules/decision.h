@@ -37,6 +37,7 @@ struct capture_options {
 	unsigned int compress_threads; /* 0: as many as the machine can spare */
 	enum output_form form;
 	const char *output;  /* DIR or FILE; NULL: the default store */
+	bool replace;	     /* FILE, where it is there already */
 	const char *comment; /* may be NULL; the user's own words */
 	bool ignore_core_limit;
 	enum snapshot_mode snapshot; /* of a live process */

@@ -116,7 +116,7 @@ static const char *nothing_to_capture(const struct trip *trip)
 {
 	if (trip->kind == TRIP_FIRST_CHANCE)
 		return "handled";
-	if (trip->kind == TRIP_SIGNAL &&
+	if (trip->kind == TRIP_SIGNAL && trip->event &&
 		!(signals_core_mask() & SIGNAL_BIT(trip->event->signal.number)))
 		return "memory-gone";
 	return NULL;

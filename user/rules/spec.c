@@ -201,7 +201,8 @@ static int set_rate(struct spec *s, enum spec_id id, const char *value, char why
 	int r = spec_parse_per_time(value, "N/TIME (3/1h)", count, &s->rule->rate_ns, why);
 
 	(void)id;
-	return r < 0 ? r : spec_parse_number(count, 1, UINT32_MAX, &s->rule->rate_count, why);
+	return r < 0 ? r
+		     : spec_parse_number(count, 1, LEDGER_STARTS_MAX, &s->rule->rate_count, why);
 }
 
 static int set_count(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX])
@@ -302,6 +303,7 @@ static int set_switch(struct spec *s, enum spec_id id, const char *value, char w
 		[SPEC_TREE] = &s->rule->who.tree,
 		[SPEC_ALL] = &s->rule->who.all,
 		[SPEC_ALL_OF] = &s->rule->all_of,
+		[SPEC_FORCE] = &s->rule->what.replace,
 		[SPEC_IGNORE_CORE_LIMIT] = &s->rule->what.ignore_core_limit,
 		[SPEC_OBSERVE] = &s->rule->observe,
 	};
@@ -349,6 +351,7 @@ static const struct spec_key keys[SPEC_IDS] = {
 	[SPEC_COMPRESS] = {"compress", SPEC_ONE},
 	[SPEC_COMPRESS_THREADS] = {"compress-threads", SPEC_ONE},
 	[SPEC_OUTPUT] = {"output", SPEC_ONE},
+	[SPEC_FORCE] = {"force", SPEC_SWITCH},
 	[SPEC_COMMENT] = {"comment", SPEC_ONE},
 	[SPEC_IGNORE_CORE_LIMIT] = {"ignore-core-limit", SPEC_SWITCH},
 	[SPEC_OBSERVE] = {"observe", SPEC_SWITCH},
@@ -380,7 +383,9 @@ static setter *const setters[SPEC_IDS] = {
 	[SPEC_MAX_PAUSE] = set_time,
 	[SPEC_COMPRESS] = set_what,
 	[SPEC_COMPRESS_THREADS] = set_threads,
-	[SPEC_OUTPUT... SPEC_COMMENT] = set_text,
+	[SPEC_OUTPUT] = set_text,
+	[SPEC_FORCE] = set_switch,
+	[SPEC_COMMENT] = set_text,
 	[SPEC_IGNORE_CORE_LIMIT... SPEC_OBSERVE] = set_switch,
 	[SPEC_BEFORE... SPEC_THEN] = set_action,
 };

@@ -63,5 +63,5 @@ int spec_default(struct spec *s, const char *name, const char *value, char why[S
  * and then NAME is the key that is wrong (NULL: something is missing) and WHY says why, without
  * NAME. */
 int spec_finish(struct spec *s, const char **name, char why[SPEC_WHY_MAX]);
-/* Of that only WHAT to do, for a capture that no rule asks for. */
+/* Of that only how often and WHAT, for captures that no rule asks for. */
 int spec_finish_what(struct spec *s, const char **name, char why[SPEC_WHY_MAX]);

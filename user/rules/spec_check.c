@@ -219,16 +219,23 @@ static int check_core_keys(const struct check *c)
 	if (what->output && what->form != OUTPUT_STORE && what->kind == CORE_STACKS)
 		return REFUSE(c, SPEC_OUTPUT, "kind stacks has no core to put into %s",
 			what->form == OUTPUT_STDOUT ? "standard output" : "a file");
+	if (what->output && what->form != OUTPUT_STORE && c->rule->count != 1)
+		return REFUSE(c, SPEC_OUTPUT, "%s takes one capture, not %scount %ju",
+			what->form == OUTPUT_STDOUT ? "standard output" : "a file", c->spec->dashes,
+			(uintmax_t)c->rule->count);
+	if (given(c, SPEC_FORCE) && what->replace && (!what->output || what->form != OUTPUT_FILE))
+		return REFUSE(
+			c, SPEC_FORCE, "there is no %soutput FILE to replace", c->spec->dashes);
 	return 0;
 }
 
 static int check_what(const struct check *c)
 {
 	static const enum spec_id for_captures[] = {SPEC_KIND, SPEC_SNAPSHOT, SPEC_MAX_PAUSE,
-		SPEC_COMPRESS, SPEC_COMPRESS_THREADS, SPEC_OUTPUT, SPEC_IGNORE_CORE_LIMIT};
+		SPEC_COMPRESS, SPEC_COMPRESS_THREADS, SPEC_OUTPUT, SPEC_FORCE,
+		SPEC_IGNORE_CORE_LIMIT};
 	static const enum spec_id for_living[] = {SPEC_SNAPSHOT, SPEC_MAX_PAUSE};
 	const struct rule *rule = c->rule;
-	const struct capture_options *what = &rule->what;
 	const char *d = c->spec->dashes;
 
 	if (rule->observe && given(c, SPEC_OBSERVE))
@@ -241,10 +248,6 @@ static int check_what(const struct check *c)
 				"only a threshold (%scpu, %smemory …) captures a process that "
 				"lives on",
 				d, d);
-	if (what->output && what->form != OUTPUT_STORE && rule->count != 1)
-		return REFUSE(c, SPEC_OUTPUT, "%s takes one capture, not %scount %ju",
-			what->form == OUTPUT_STDOUT ? "standard output" : "a file", d,
-			(uintmax_t)rule->count);
 	return check_core_keys(c);
 }
 
@@ -282,7 +285,9 @@ int spec_finish_what(struct spec *s, const char **name, char why[SPEC_WHY_MAX])
 {
 	const struct check c = {s, s->rule, name, why};
 
-	return check_core_keys(&c);
+	int r = check_core_keys(&c);
+
+	return r ? r : check_how_often(&c);
 }
 
 int spec_finish(struct spec *s, const char **name, char why[SPEC_WHY_MAX])

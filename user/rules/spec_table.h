@@ -43,6 +43,7 @@ enum spec_id { /* in the order of spec_keys() */
 	SPEC_COMPRESS,
 	SPEC_COMPRESS_THREADS,
 	SPEC_OUTPUT,
+	SPEC_FORCE,
 	SPEC_COMMENT,
 	SPEC_IGNORE_CORE_LIMIT,
 	SPEC_OBSERVE,

@@ -25,7 +25,8 @@ struct trip {
 	uint64_t start_ticks;
 	uint64_t age_ns;	   /* of the process */
 	const char *signature;	   /* of a crash, borrowed; NULL: not known, or no crash */
-	const struct event *event; /* SIGNAL, FIRST_CHANCE, EXIT: borrowed; else NULL */
+	const struct event *event; /* SIGNAL, FIRST_CHANCE, EXIT: borrowed; else NULL, and where it
+				      is only asked what would be */
 };
 
 /* "signal", "cpu" …: trigger.kind of events. */
