@@ -176,7 +176,15 @@ Test(sampler, adds_up_threads)
 	assert_follows_clock(eight_threads, 8);
 }
 
-/* More than the kernel side walks: /proc counts for it. */
+static void *rests(void *unused)
+{
+	(void)unused;
+	for (;;)
+		pause();
+}
+
+/* More than the kernel side walks: /proc counts for it. Few of them are busy, for the sake of the
+ * machine. */
 static void many_threads(int ready)
 {
 	pthread_attr_t attributes;
@@ -185,7 +193,7 @@ static void many_threads(int ready)
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 65536);
 	for (int i = 0; i < 1500; i++)
-		if (pthread_create(&thread, &attributes, burn_a_little, NULL) != 0)
+		if (pthread_create(&thread, &attributes, i % 500 ? rests : burn_a_little, NULL))
 			_exit(1);
 	close(ready);
 	for (;;)
