@@ -2,14 +2,12 @@
 #include "cli/actions_runner.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +17,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
+#include "lib/isolate.h"
 #include "lib/json.h"
 #include "lib/signals.h"
 #include "lib/text.h"
@@ -281,29 +280,15 @@ static int report(json_t *event, int replyfd)
 	return r == -EPIPE ? 0 : r;
 }
 
-/* Nothing of the parent's stays open: somewhere a socket's end is waited for, and programs stay
- * attached as long as their links are held. */
 static int settle(const struct actions_request *request, int replyfd, int *stopfd)
 {
-	int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, replyfd,
-		request->process ? request->process->pidfd : -1,
+	const int keep[] = {replyfd, request->process ? request->process->pidfd : -1,
 		request->process ? request->process->procfd : -1};
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), r;
 	sigset_t stop;
 
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (null < 0 || dup2(null, fd) < 0)
-			return -errno;
-	r = io_close_others(keep, ARRAY_SIZE(keep));
-	if (r < 0)
-		return r;
-	setsid();
-	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
-	sigprocmask(SIG_SETMASK, &stop, NULL);
-	*stopfd = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
-	return *stopfd < 0 ? -errno : 0;
+	return isolate(keep, ARRAY_SIZE(keep), &stop, stopfd);
 }
 
 _Noreturn void actions_runner(const struct actions_request *request, int replyfd)
