@@ -24,6 +24,7 @@ static const struct command {
 	{"prune", cmd_prune, "remove captures until the store is within its bounds"},
 	{"why", cmd_why, "say which rules watch a process, and why they have not tripped"},
 	{"doctor", cmd_doctor, "say what this kernel and host can do, and what to change"},
+	{"lab", cmd_lab, "a process that misbehaves, to practise on"},
 	{"core-handler", cmd_core_handler, NULL},
 };
 

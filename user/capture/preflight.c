@@ -19,6 +19,7 @@
 #include "lib/text.h"
 #include "target/stat.h"
 
+#define LAB_NAME   "Name:\t" PREFLIGHT_LAB_COMM "\n" /* of status */
 #define KTHREADD   2 /* the parent of all kernel threads; its own is 0 */
 #define EVENT_FORK 2 /* UFFD_FEATURE_EVENT_FORK */
 
@@ -138,7 +139,7 @@ static void look_for_peers(const struct process *p, struct preflight *out)
 	}
 }
 
-static void look_at_executable(const struct process *p, struct preflight *out)
+static void look_at_executable(const struct process *p, const char *status, struct preflight *out)
 {
 	_cleanup_close_ int fd = openat(p->procfd, "exe", O_RDONLY | O_CLOEXEC);
 	unsigned char ident[EI_NIDENT];
@@ -147,7 +148,8 @@ static void look_at_executable(const struct process *p, struct preflight *out)
 	if (fd < 0)
 		return;
 	if (stat("/proc/self/exe", &ours) == 0 && fstat(fd, &theirs) == 0 &&
-		ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+		ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino &&
+		strncmp(status, LAB_NAME, strlen(LAB_NAME)) != 0)
 		SAY(out->refused, "it is one of coretrap's own processes");
 	else if (read(fd, ident, sizeof(ident)) == sizeof(ident) &&
 		 memcmp(ident, ELFMAG, SELFMAG) == 0 && ident[EI_CLASS] == ELFCLASS32)
@@ -208,7 +210,7 @@ int preflight_check(const struct process *p, struct preflight *out)
 		return taskfd;
 	preflight_read_status(status, out);
 	if (!out->refused[0])
-		look_at_executable(p, out);
+		look_at_executable(p, status, out);
 	if (!out->refused[0])
 		look_at_owner(taskfd, status, out);
 	if (out->refused[0])

@@ -8,6 +8,9 @@
 #include "capture/freeze.h"
 #include "target/process.h"
 
+/* The command name of `coretrap lab`, the one of coretrap's processes that may be captured. */
+#define PREFLIGHT_LAB_COMM "coretrap-lab"
+
 struct preflight {
 	bool seccomp;			 /* it runs under a filter */
 	char no_fork[FREEZE_REASON_MAX]; /* why it must not be cloned; "": it may */

@@ -22,5 +22,6 @@ int cmd_rm(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_prune(int argc, char **argv);
 int cmd_why(int argc, char **argv);
+int cmd_lab(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_core_handler(int argc, char **argv);
