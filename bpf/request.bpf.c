@@ -410,3 +410,33 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 		bpf_seq_write(ctx->meta->seq, &w->out, sizeof(w->out));
 	return 0;
 }
+
+/* Which process `request_sockets` is asked about; user space sets it before each pass. */
+__u32 sockets_tgid;
+
+/* Work that lies in the sockets of one process, which nobody reads or accepts. */
+SEC("?iter/task_file")
+int request_sockets(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct ct_socket out;
+	struct socket *sock;
+	struct sock *sk;
+
+	if (!task || !file || (__u32)task->tgid != sockets_tgid)
+		return 0;
+	sock = bpf_sock_from_file(file);
+	sk = sock ? sock->sk : NULL;
+	if (!sk || !is_stream(sk) || sk->__sk_common.skc_family == AF_UNIX)
+		return 0;
+	__builtin_memset(&out, 0, sizeof(out));
+	fill_socket(&out, sk);
+	if (!out.waiting)
+		return 0;
+	out.tgid = task->tgid;
+	out.fd = ctx->fd;
+	out.inode = BPF_CORE_READ(file, f_inode, i_ino);
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}

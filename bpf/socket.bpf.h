@@ -71,6 +71,29 @@ static __always_inline void fill_addresses(
 	bpf_core_read(peer, 16, &sk->__sk_common.skc_v6_daddr);
 }
 
+/* How much waits in a socket, and a number that changes when some of it is taken: the place in the
+ * stream, or the connection at the head of the listener's queue. */
+static __always_inline void fill_socket(struct ct_socket *out, struct sock *sk)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)sk;
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	out->header.kind = CT_SOCKET;
+	out->header.size = sizeof(*out);
+	out->header.time_ns = bpf_ktime_get_boot_ns();
+	out->family = sk->__sk_common.skc_family;
+	if (sk->__sk_common.skc_state == TCP_LISTEN) {
+		out->flags = CT_SOCKET_LISTENS;
+		out->waiting = BPF_CORE_READ(sk, sk_ack_backlog);
+		out->room = BPF_CORE_READ(sk, sk_max_ack_backlog);
+		out->position = (__u64)BPF_CORE_READ(icsk, icsk_accept_queue.rskq_accept_head);
+	} else if (end_of(sk) == END_SERVER) {
+		out->waiting = unread_of(sk);
+		out->position = BPF_CORE_READ(tp, copied_seq);
+	}
+	fill_addresses(sk, out->local, out->peer, &out->local_port, &out->peer_port);
+}
+
 /* User memory that a system call reads into or writes from. */
 struct buffer {
 	__u64 address; /* 0: not known */

@@ -16,6 +16,7 @@
 #include "cli/doctor_check.h"
 #include "lib/cleanup.h"
 #include "lib/io.h"
+#include "probe/requests.h"
 
 static const struct bpf_insn nothing[] = {
 	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0}, /* r0 = 0 */
@@ -171,6 +172,25 @@ void doctor_uprobe(const struct doctor *d, const char *subject, struct finding *
 		finding_set(f, VERDICT_MISSING, "attaching: %s", strerror(errno));
 	else
 		finding_set(f, VERDICT_OK, "attaches");
+}
+
+void doctor_requests(const struct doctor *d, const char *subject, struct finding *f)
+{
+	const struct requests_options options = {.slow_ns = UINT64_MAX}; /* of nobody */
+	struct requests *requests = NULL;
+	int r = requests_open(&options, &requests);
+
+	(void)d;
+	(void)subject;
+	if (r == -EOPNOTSUPP)
+		finding_set(f, VERDICT_MISSING, "no state can be kept with a socket");
+	else if (r < 0)
+		finding_set(f, VERDICT_MISSING, "%s", strerror(-r));
+	else if (requests_by_tracepoint(requests))
+		finding_set(f, VERDICT_OK, "seen by tracepoints");
+	else
+		finding_set(f, VERDICT_OK, "seen at the exits of sock_recvmsg and sock_sendmsg");
+	requests_close(requests);
 }
 
 void doctor_map(const struct doctor *d, const char *subject, struct finding *f)

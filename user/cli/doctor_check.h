@@ -34,8 +34,9 @@ doctor_check doctor_tracepoint; /* tp_btf/SUBJECT attaches */
 doctor_check doctor_fentry;	/* fentry/SUBJECT attaches */
 doctor_check doctor_iterator;	/* iter/SUBJECT attaches */
 doctor_check doctor_uprobe;
-doctor_check doctor_map;    /* the map type SUBJECT, as enum bpf_map_type has it */
-doctor_check doctor_helper; /* tracing programs may call SUBJECT, as enum bpf_func_id has it */
+doctor_check doctor_requests; /* the probe of requests loads and attaches */
+doctor_check doctor_map;      /* the map type SUBJECT, as enum bpf_map_type has it */
+doctor_check doctor_helper;   /* tracing programs may call SUBJECT, as enum bpf_func_id has it */
 
 /* The host. */
 doctor_check doctor_kernel;

@@ -122,3 +122,26 @@ int request_decode(const void *record, size_t size, struct request *out)
 	decode_texts(in, out);
 	return 0;
 }
+
+int unread_decode(const void *record, size_t size, struct unread *out)
+{
+	const struct ct_socket *in = record;
+
+	if (size < sizeof(*in) || in->header.size != sizeof(*in) || in->header.kind != CT_SOCKET)
+		return -EBADMSG;
+	*out = (struct unread){
+		.inode = in->inode,
+		.position = in->position,
+		.fd = (int)in->fd,
+		.waiting = in->waiting,
+		.room = in->room,
+		.listens = in->flags & CT_SOCKET_LISTENS,
+		.local = {.family = in->family, .port = in->local_port},
+		.peer = {.family = in->family, .port = in->peer_port},
+	};
+	memcpy(out->local.address, in->local, sizeof(in->local));
+	memcpy(out->peer.address, in->peer, sizeof(in->peer));
+	unmap(&out->local);
+	unmap(&out->peer);
+	return 0;
+}

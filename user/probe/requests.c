@@ -38,7 +38,7 @@ struct requests {
 	struct request answer; /* taken out of the ring, not handed out yet */
 	bool has_answer;
 	struct request *found; /* by the last pass */
-	size_t found_count, found_room;
+	size_t found_room;
 	char *buffer; /* READ_AT_ONCE bytes */
 	uint64_t undecodable;
 	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
@@ -99,8 +99,9 @@ static int load(struct requests *r, const struct requests_options *options)
 	bpf_program__set_autoload(s->progs.request_received_exit, !r->by_tracepoint);
 	bpf_program__set_autoload(s->progs.request_sent_exit, !r->by_tracepoint);
 	bpf_program__set_autoload(s->progs.request_scan, true);
+	bpf_program__set_autoload(s->progs.request_sockets, true);
 	leave_out_maps(s);
-	error = bpf_map__reuse_fd(s->maps.marks, probe_marks(options->probe));
+	error = options->probe ? bpf_map__reuse_fd(s->maps.marks, probe_marks(options->probe)) : 0;
 	return error < 0 ? error : request_bpf__load(s);
 }
 
@@ -190,30 +191,52 @@ uint64_t requests_interval_ns(uint64_t slow_ns)
 	return tenth < SCAN_MIN_NS ? SCAN_MIN_NS : tenth > SCAN_MAX_NS ? SCAN_MAX_NS : tenth;
 }
 
-static int add_found(struct requests *r, const void *record, size_t size)
-{
-	if (r->found_count == r->found_room) {
-		size_t room = r->found_room ? r->found_room * 2 : 64;
-		struct request *found = reallocarray(r->found, room, sizeof(*found));
+/* What a pass has found, as its records are decoded. */
+struct found {
+	void *v;
+	size_t n, room;
+	size_t size; /* of one of V */
+	size_t record_size;
+	int (*decode)(const void *record, size_t size, void *out);
+	uint64_t *undecodable;
+};
 
-		if (!found)
+static int decode_request(const void *record, size_t size, void *out)
+{
+	return request_decode(record, size, out);
+}
+
+static int decode_unread(const void *record, size_t size, void *out)
+{
+	return unread_decode(record, size, out);
+}
+
+static int add_found(struct found *f, const void *record)
+{
+	if (f->n == f->room) {
+		size_t room = f->room ? f->room * 2 : 64;
+		void *v = reallocarray(f->v, room, f->size);
+
+		if (!v)
 			return -ENOMEM;
-		r->found = found;
-		r->found_room = room;
+		f->v = v;
+		f->room = room;
 	}
-	if (request_decode(record, size, &r->found[r->found_count]) < 0)
-		r->undecodable++;
+	if (f->decode(record, f->record_size, (char *)f->v + f->n * f->size) < 0)
+		(*f->undecodable)++;
 	else
-		r->found_count++;
+		f->n++;
 	return 0;
 }
 
 /* Records come whole, one behind the other, and may be cut by the end of a read. */
-static int read_pass(struct requests *r, int fd)
+static int read_pass(struct requests *r, const struct bpf_link *link, struct found *f)
 {
-	const size_t size = sizeof(struct ct_request);
+	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(link));
 	size_t held = 0;
 
+	if (fd < 0)
+		return fd;
 	for (;;) {
 		ssize_t n = read(fd, r->buffer + held, READ_AT_ONCE - held);
 		size_t at = 0;
@@ -224,8 +247,8 @@ static int read_pass(struct requests *r, int fd)
 			return -errno;
 		if (n == 0)
 			return 0;
-		for (held += (size_t)n; held - at >= size; at += size) {
-			int error = add_found(r, r->buffer + at, size);
+		for (held += (size_t)n; held - at >= f->record_size; at += f->record_size) {
+			int error = add_found(f, r->buffer + at);
 
 			if (error < 0)
 				return error;
@@ -237,17 +260,63 @@ static int read_pass(struct requests *r, int fd)
 
 int requests_scan(struct requests *r, const struct request **out, size_t *n)
 {
-	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(r->links[LINK_SCAN]));
-	int error;
+	struct found f = {
+		.v = r->found,
+		.room = r->found_room,
+		.size = sizeof(struct request),
+		.record_size = sizeof(struct ct_request),
+		.decode = decode_request,
+		.undecodable = &r->undecodable,
+	};
+	int error = read_pass(r, r->links[LINK_SCAN], &f);
 
-	if (fd < 0)
-		return fd;
-	r->found_count = 0;
-	error = read_pass(r, fd);
+	r->found = f.v;
+	r->found_room = f.room;
 	if (error < 0)
 		return error;
-	*out = r->found;
-	*n = r->found_count;
+	*out = f.v;
+	*n = f.n;
+	return 0;
+}
+
+/* Since 6.1 the kernel goes through one process' descriptors only; before, the program leaves out
+ * the others'. */
+static struct bpf_link *attach_sockets(struct requests *r, pid_t pid)
+{
+	union bpf_iter_link_info which = {.task.pid = (__u32)pid};
+	struct bpf_iter_attach_opts options = {
+		.sz = sizeof(options), .link_info = &which, .link_info_len = sizeof(which)};
+	struct bpf_program *program = r->skeleton->progs.request_sockets;
+	struct bpf_link *link = bpf_program__attach_iter(program, &options);
+
+	if (link || (errno != E2BIG && errno != EINVAL))
+		return link;
+	return bpf_program__attach_iter(program, NULL);
+}
+
+int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *n)
+{
+	struct found f = {
+		.size = sizeof(struct unread),
+		.record_size = sizeof(struct ct_socket),
+		.decode = decode_unread,
+		.undecodable = &r->undecodable,
+	};
+	struct bpf_link *link;
+	int error;
+
+	r->skeleton->bss->sockets_tgid = (__u32)pid;
+	link = attach_sockets(r, pid);
+	if (!link)
+		return -errno;
+	error = read_pass(r, link, &f);
+	bpf_link__destroy(link);
+	if (error < 0) {
+		free(f.v);
+		return error;
+	}
+	*out = f.v;
+	*n = f.n;
 	return 0;
 }
 

@@ -60,7 +60,7 @@ struct request {
 struct requests;
 
 struct requests_options {
-	const struct probe *probe; /* whose marks say who is watched; borrowed */
+	const struct probe *probe; /* whose marks say who is watched; borrowed; NULL: nobody */
 	bool watch_unmarked;	   /* also processes nobody has judged yet */
 	uint64_t slow_ns;	   /* shorter ones are not told of: the least of all rules' */
 	unsigned int status_min, status_max; /* answers with these are, however fast; 0, 0: none */
@@ -76,10 +76,6 @@ void requests_close(struct requests *r); /* NULL-safe */
 /* Whether every request is seen by tracepoints (Linux 6.3), or by the exits of two functions. */
 bool requests_by_tracepoint(const struct requests *r);
 
-/* Goroutines of this process are told by number. -EINVAL: not Go, or one whose layout is not known.
- */
-// int requests_add_go(struct requests *r, pid_t pid, uint64_t start_ticks, const char *version);
-
 /* Those that have waited for SLOW_NS, and with `client` the peers that are waited for (for half of
  * that or more). One pass over all connections of watched processes; *OUT is good until the next
  * pass. 0 or -errno. */
@@ -94,6 +90,22 @@ int requests_fd(const struct requests *r);
 int requests_next(struct requests *r, struct request *out);
 /* Answers of a process since it was first seen. */
 int requests_answered(struct requests *r, pid_t pid, uint64_t *n);
+
+/* Work that lies in a socket of a server: bytes that nobody has read, or connections that nobody
+ * has accepted. */
+struct unread {
+	uint64_t inode;	   /* as the links of /proc/PID/fd have it: the key */
+	uint64_t position; /* changes when some of it is taken */
+	int fd;
+	uint32_t waiting; /* bytes, or (listens) connections */
+	uint32_t room;	  /* connections that the backlog holds */
+	bool listens;
+	struct endpoint local, peer;
+};
+
+/* What lies in the TCP sockets of one process now: a pass over its descriptors. *OUT is the
+ * caller's to free(). 0 or -errno. */
+int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *n);
 
 /* As probe_losses(). */
 int requests_losses(struct requests *r, struct probe_loss out[PROBE_LOSSES_MAX]);

@@ -15,6 +15,7 @@ struct inode;
 struct list_head;
 struct mm_struct;
 struct pid;
+struct request_sock;
 struct seq_file;
 struct signal_struct;
 struct sock;
@@ -179,6 +180,14 @@ struct socket {
 struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
+};
+
+struct request_sock_queue {
+	struct request_sock *rskq_accept_head;
+};
+
+struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
 };
 
 struct unix_sock {
