@@ -45,7 +45,7 @@ class Inflight:
         return self.of(kind, **match)[0]
 
     def assert_quiet(self):
-        told = [e for e in self.lines if e["kind"] in ("slow", "answer")]
+        told = [e for e in self.lines if e["kind"] in ("slow", "answer", "unread")]
         assert not told, told
 
 
@@ -381,6 +381,34 @@ def test_one_way_protocol_is_left_alone(t):
     time.sleep(1.5)
     s.close()
     probe.assert_quiet()
+
+
+UNREAD = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+print(listener.getsockname()[1], flush=True)
+if sys.argv[1] == "accepts":
+    accepted = listener.accept()
+time.sleep(60)
+"""
+
+
+def test_unread_bytes(t):
+    """A pool that is exhausted reads nothing, so there is no request to be seen."""
+    server, port = start(t, PYTHON, "-c", UNREAD, "accepts")
+    s = connect(t, port)
+    send(s, "/x")
+    probe = Inflight(t, server.pid)
+    event = probe.wait("unread")
+    assert event["held_ms"] >= SLOW_MS and event["waiting"] > 20 and not event["listens"], event
+
+
+def test_full_backlog(t):
+    server, port = start(t, PYTHON, "-c", UNREAD, "waits")
+    probe = Inflight(t, server.pid)
+    waiting = [connect(t, port) for _ in range(2)]
+    event = probe.wait("unread")
+    assert event["listens"] and event["waiting"] == len(waiting) > event["room"], event
 
 
 def load(port, path, seconds):

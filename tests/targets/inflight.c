@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* inflight SLOW_MS PID…: prints a JSON line for each request of these processes (and of what they
- * fork) that crosses SLOW_MS, for each slow answer, and at the end (SIGTERM, or end of input) for
+ * fork) that crosses SLOW_MS, for each slow answer, for work
+ * that lies unread so long, and at the end (SIGTERM, or end of input) for
  * what was lost. */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +19,17 @@
 #include "lib/log.h"
 #include "probe/request_holder.h"
 #include "probe/requests.h"
+#include "rules/unread.h"
 #include "target/process.h"
 #include "target/stat.h"
 
 #define SEEN_MAX 65536
+
+struct watched {
+	pid_t pid;
+	struct unread_state *state;
+	uint64_t told;
+};
 
 struct seen {
 	uint64_t cookie, first_ns;
@@ -111,6 +119,34 @@ static int pass(struct requests *requests, struct seen *seen, size_t *seen_count
 	return r;
 }
 
+/* What lies unread in one process' sockets: told once for each time that nothing was taken. */
+static int pass_unread(struct requests *requests, struct watched *w, uint64_t slow_ns)
+{
+	struct unread *sockets = NULL;
+	const struct unread *worst;
+	uint64_t held;
+	size_t n = 0;
+	json_t *line;
+	int r = requests_unread(requests, w->pid, &sockets, &n);
+
+	if (r == 0)
+		r = unread_state_pass(
+			w->state, sockets, n, clock_now_ns(CLOCK_BOOTTIME), &worst, &held);
+	if (r == 0 && worst && held >= slow_ns && w->told != worst->inode + worst->position) {
+		w->told = worst->inode + worst->position;
+		line = json_object();
+		json_put_text(line, "kind", "unread");
+		json_put_int(line, "pid", w->pid);
+		json_put_int(line, "held_ms", (int64_t)(held / NSEC_PER_MSEC));
+		json_put_int(line, "waiting", worst->waiting);
+		json_put_int(line, "room", worst->room);
+		json_put_bool(line, "listens", worst->listens);
+		print(line);
+	}
+	free(sockets);
+	return r;
+}
+
 static void print_losses(struct requests *requests)
 {
 	struct probe_loss losses[PROBE_LOSSES_MAX];
@@ -134,8 +170,9 @@ static int mark(struct probe *probe, const char *text)
 	return r < 0 ? r : probe_mark(probe, p.pid, p.start_ticks, 0, PROBE_WATCH_TREE);
 }
 
-static int run(uint64_t slow_ns, struct requests *requests)
+static int run(uint64_t slow_ns, struct requests *requests, char **pids, size_t pid_count)
 {
+	struct watched *watched = calloc(pid_count, sizeof(*watched));
 	struct seen *seen = calloc(SEEN_MAX, sizeof(*seen));
 	size_t n = 0;
 	sigset_t stop;
@@ -150,10 +187,20 @@ static int run(uint64_t slow_ns, struct requests *requests)
 	ends[1] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 	puts("{\"kind\":\"ready\"}");
 	fflush(stdout);
-	while (r >= 0 && poll(ends, 2, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC)) == 0)
+	for (size_t i = 0; r >= 0 && i < pid_count; i++) {
+		watched[i].pid = atoi(pids[i]);
+		r = unread_state_new(&watched[i].state);
+	}
+	while (r >= 0 && poll(ends, 2, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC)) == 0) {
 		r = pass(requests, seen, &n);
+		for (size_t i = 0; r >= 0 && i < pid_count; i++)
+			r = pass_unread(requests, &watched[i], slow_ns);
+	}
 	print_losses(requests);
 	close(ends[0].fd);
+	for (size_t i = 0; i < pid_count; i++)
+		unread_state_free(watched[i].state);
+	free(watched);
 	free(seen);
 	return r;
 }
@@ -178,7 +225,7 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		r = requests_open(&options, &requests);
 	if (r >= 0)
-		r = run(options.slow_ns, requests);
+		r = run(options.slow_ns, requests, argv + 2, (size_t)argc - 2);
 	if (r < 0)
 		fprintf(stderr, "inflight: %s\n", strerror(-r));
 	requests_close(requests);
