@@ -198,7 +198,8 @@ static int stop_from(struct freezer *f, size_t first)
 
 	for (size_t i = first; i < f->n; i++)
 		ptrace(PTRACE_INTERRUPT, f->v[i].tid, NULL, NULL);
-	for (size_t i = first; r == 0 && i < f->n; i++)
+	/* The last one first: by then the others have mostly stopped, and need not be slept for. */
+	for (size_t i = f->n; r == 0 && i-- > first;)
 		r = wait_for_stop(f, &f->v[i]);
 	for (size_t i = first; r == 0 && i < f->n; i++)
 		if (f->v[i].stopped)

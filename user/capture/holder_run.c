@@ -80,35 +80,40 @@ static int look(struct holder *h)
 	} else if (h->req->way == HOLD_FORK) {
 		fail(h, 0, h->req->no_fork);
 	}
-	return restart_look(h->req->process, 0, &h->looks);
+	r = thread_states_reserve(&h->states, h->req->size->threads);
+	return r < 0 ? r : restart_look(h->req->process, 0, &h->looks);
+}
+
+/* Calls that the stop broke start again. */
+static void mend_calls(struct holder *h)
+{
+	const struct thread_state *t = NULL;
+
+	while ((t = thread_states_next(&h->states, t)) != NULL) {
+		struct user_regs_struct regs = t->regs;
+
+		if (!restart_is_broken(&regs))
+			continue;
+		restart_check(&h->looks, h->req->process, t->tid);
+		if (restart_fix(&regs, &h->looks, t->tid, clock_now_ns(CLOCK_MONOTONIC)))
+			ptrace(PTRACE_SETREGS, t->tid, NULL, &regs);
+	}
 }
 
 static int take_registers(struct holder *h)
 {
-	uint64_t now;
-	int r = 0;
+	for (size_t i = 0; i < h->freezer.n; i++) {
+		int r = thread_states_add(&h->states, h->freezer.v[i].tid);
 
-	for (size_t i = 0; r == 0 && i < h->freezer.n; i++) {
-		struct user_regs_struct regs;
-		pid_t tid = h->freezer.v[i].tid;
-
-		r = thread_states_add(&h->states, tid);
-		if (r == -ESRCH)
-			r = 0; /* killed in its stop: the others will show it */
-		else if (r < 0)
+		/* -ESRCH: killed in its stop, which the others will show. */
+		if (r < 0 && r != -ESRCH)
 			return fail(h, r,
 				r == -EOPNOTSUPP ? "it is a 32-bit process"
 						 : "registers could not be read");
-		if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
-			continue;
-		if (restart_is_broken(&regs))
-			restart_check(&h->looks, h->req->process, tid);
-		now = clock_now_ns(CLOCK_MONOTONIC);
-		if (restart_fix(&regs, &h->looks, tid, now))
-			ptrace(PTRACE_SETREGS, tid, NULL, &regs);
 	}
+	mend_calls(h);
 	fault_point("registers");
-	return h->states.n ? r : -ESRCH;
+	return h->states.n ? 0 : -ESRCH;
 }
 
 static void release(struct holder *h)

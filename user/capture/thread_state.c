@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "capture/thread_state.h"
 
+#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 
 #define XSTATE_MAX	16384 /* AMX makes it 11 KiB */
 #define PENDING_AT_ONCE 8
+#define SW_RESERVED	464 /* where they begin: struct fxregs_state of the kernel */
 
 static size_t aligned(size_t n)
 {
@@ -34,6 +36,21 @@ static int make_room(struct thread_states *s, size_t more)
 	s->bytes = bytes;
 	s->room = want;
 	return 0;
+}
+
+int thread_states_reserve(struct thread_states *s, size_t threads)
+{
+	unsigned int a, xstate, c, d;
+	size_t size;
+	int r;
+
+	if (!__get_cpuid_count(0xd, 0, &a, &xstate, &c, &d))
+		xstate = sizeof(struct user_fpregs_struct);
+	size = threads * (sizeof(struct thread_state) + aligned(xstate)) + XSTATE_MAX;
+	r = make_room(s, size);
+	if (r == 0)
+		memset(s->bytes + s->size, 0, size);
+	return r;
 }
 
 static int get_regset(pid_t tid, int type, void *data, size_t *size)
@@ -68,20 +85,26 @@ int thread_states_add(struct thread_states *s, pid_t tid)
 	struct thread_state t = {.tid = tid};
 	size_t size = sizeof(t.regs), fp_size = sizeof(t.fpregs), xstate_size = XSTATE_MAX;
 	int r = make_room(s, sizeof(t) + XSTATE_MAX);
+	char *xstate;
 
 	if (r == 0)
 		r = get_regset(tid, NT_PRSTATUS, &t.regs, &size);
 	if (r < 0)
 		return r;
+	xstate = s->bytes + s->size + sizeof(t);
 	if (size != sizeof(t.regs))
 		return -EOPNOTSUPP;
-	r = get_regset(tid, NT_PRFPREG, &t.fpregs, &fp_size);
-	if (r < 0)
-		return r;
-	/* ENODEV: a processor without XSAVE. */
-	r = get_regset(tid, NT_X86_XSTATE, s->bytes + s->size + sizeof(t), &xstate_size);
+	/* ENODEV: a processor without XSAVE. Else it begins with the older set, and one call less
+	 * is made while all stand still. */
+	r = get_regset(tid, NT_X86_XSTATE, xstate, &xstate_size);
 	if (r < 0)
 		xstate_size = 0;
+	if (xstate_size >= sizeof(t.fpregs))
+		memcpy(&t.fpregs, xstate, SW_RESERVED);
+	else
+		r = get_regset(tid, NT_PRFPREG, &t.fpregs, &fp_size);
+	if (r < 0)
+		return r;
 	t.xstate_size = (uint32_t)xstate_size;
 	t.pending = pending_signals(tid);
 	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(t.blocked), &t.blocked) < 0)

@@ -27,6 +27,9 @@ struct thread_states { /* of many threads, one after the other, each 8-byte alig
 	size_t n;
 };
 
+/* Makes room for so many before anybody stands still: the memory is there, not only promised. More
+ * may be added. 0 or -ENOMEM. */
+int thread_states_reserve(struct thread_states *s, size_t threads);
 /* Reads the registers of the stopped thread TID and appends them. -EOPNOTSUPP: a 32-bit task. */
 int thread_states_add(struct thread_states *s, pid_t tid);
 /* Takes SIZE received bytes apart; false when they do not hold N states. */
