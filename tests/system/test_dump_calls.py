@@ -72,6 +72,6 @@ def test_forty_captures_of_each_call(t):
 
 
 @slow
-@timeout(900)
+@timeout(1800)
 def test_thousand_captures_of_each_call(t):
     captured_in_calls(t, 1000)
