@@ -5,6 +5,8 @@
 
 #include "common.bpf.h"
 
+#include <stddef.h>
+
 #if defined(__TARGET_ARCH_x86)
 
 #define KERNEL_STACK_SIZE 16384 /* THREAD_SIZE without KASAN */
@@ -32,9 +34,25 @@ static __always_inline struct pt_regs *user_registers(struct task_struct *curren
 
 #define USER_CS 0x33 /* of 64-bit code: a 32-bit program numbers its calls otherwise */
 
-static __always_inline bool is_native_call(struct pt_regs *regs)
+struct call {
+	__u64 second; /* argument */
+	__u64 number;
+};
+
+/* The system call that the current thread is in; false: a 32-bit program's. The words from si to cs
+ * are read at once. */
+static __always_inline bool read_call(struct call *call)
 {
-	return BPF_CORE_READ(regs, cs) == USER_CS;
+	struct pt_regs *regs = user_registers(current_task());
+	__u64 words[5];
+
+	_Static_assert(offsetof(struct pt_regs, cs) - offsetof(struct pt_regs, si) == 4 * 8,
+		"si, di, orig_ax, ip, cs");
+	if (bpf_probe_read_kernel(words, sizeof(words), &regs->si))
+		return false;
+	call->second = words[0];
+	call->number = words[2];
+	return (words[4] & 0xffff) == USER_CS;
 }
 
 static __always_inline void read_trap(struct task_struct *task, __u64 *trap, __u64 *error_code)

@@ -60,7 +60,10 @@ struct {
 	__type(value, struct head);
 } heads SEC(".maps");
 
-/* Which processes are Go's: user space knows. */
+/* How many processes of Go there are: most hosts have none to look up. */
+__u32 go_count;
+
+/* Which they are: user space knows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -79,15 +82,18 @@ static __always_inline bool current_is_watched(void)
 	return is_watched(current_task());
 }
 
-/* The state of a connection whose process is watched; new ones begin here. */
+/* The state of a connection whose process is watched; new ones begin here. Most sockets have no
+ * storage of anybody's, which is seen without a call. */
 static __always_inline struct connection *connection_of(struct sock *sk)
 {
-	struct connection *c = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	struct connection *c = NULL;
 	enum end end;
 
+	if (sk->sk_bpf_storage)
+		c = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (c)
 		return c;
-	if (!is_stream(sk) || !current_is_watched())
+	if (!current_is_watched() || !is_stream(sk))
 		return NULL;
 	end = end_of(sk);
 	if (end == END_NONE)
@@ -104,7 +110,7 @@ static __always_inline struct connection *connection_of(struct sock *sk)
 
 static __always_inline __u64 current_goroutine(__u32 tgid)
 {
-	struct ct_go *go = bpf_map_lookup_elem(&go_processes, &tgid);
+	struct ct_go *go = go_count ? bpf_map_lookup_elem(&go_processes, &tgid) : NULL;
 	__u64 g = 0, id = 0;
 
 	if (!go)

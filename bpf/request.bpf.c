@@ -127,6 +127,9 @@ static __always_inline void read_start(struct buffer *b, __u8 start[16])
 {
 	__u32 n = b->size < 16 ? b->size : 16;
 
+	barrier_var(n); /* or the compiler drops the check by which the verifier sees the bound */
+	if (n > 16)
+		return;
 	if (b->address && bpf_probe_read_user(start, n, (void *)b->address))
 		b->address = 0;
 }

@@ -121,28 +121,28 @@ static __always_inline void read_vector(struct buffer *b, __u64 vector, __u32 by
 /* Where the current call has the BYTES bytes that it just moved. io_uring's are in no registers. */
 static __always_inline void find_buffer(struct buffer *b, __u32 bytes)
 {
-	struct pt_regs *regs = user_registers(current_task());
-	__u64 second = BPF_CORE_READ(regs, si), vector;
+	struct call call;
+	__u64 vector;
 
 	b->address = 0;
 	b->size = bytes;
-	if (!is_native_call(regs))
+	if (!read_call(&call))
 		return;
-	switch (BPF_CORE_READ(regs, orig_ax)) {
+	switch (call.number) {
 	case CALL_READ:
 	case CALL_WRITE:
 	case CALL_RECVFROM:
 	case CALL_SENDTO:
-		b->address = second;
+		b->address = call.second;
 		return;
 	case CALL_READV:
 	case CALL_WRITEV:
-		read_vector(b, second, bytes);
+		read_vector(b, call.second, bytes);
 		return;
 	case CALL_RECVMSG:
 	case CALL_SENDMSG:
-		if (bpf_probe_read_user(&vector, sizeof(vector), (void *)(second + MSGHDR_IOV)) ==
-			0)
+		if (bpf_probe_read_user(
+			    &vector, sizeof(vector), (void *)(call.second + MSGHDR_IOV)) == 0)
 			read_vector(b, vector, bytes);
 		return;
 	}

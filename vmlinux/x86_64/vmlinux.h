@@ -8,6 +8,7 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_iter_meta;
+struct bpf_local_storage;
 struct cred;
 struct dentry;
 struct file;
@@ -170,6 +171,7 @@ struct sock {
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
 	struct socket *sk_socket;
+	struct bpf_local_storage *sk_bpf_storage;
 };
 
 struct socket {
