@@ -269,9 +269,9 @@ struct ct_request_config {
 	__u32 count_answers;	      /* in the map "answers" */
 };
 
-/* Map "go_processes", by tgid: where a goroutine's number lies in its struct g. */
+/* Map "go_processes", by tgid: where a goroutine's number lies in its struct g. One of a process
+ * that has ended does no harm: what is read in its stead is a number that nobody asks for. */
 struct ct_go {
-	__u64 start_ticks;
 	__u32 offset;
 	__u32 padding;
 };

@@ -63,11 +63,10 @@ struct {
 /* How many processes of Go there are: most hosts have none to look up. */
 __u32 go_count;
 
-/* Which they are: user space knows. */
+/* Which they are: user space knows. LRU, since nobody takes out those that have ended. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct ct_go);
 } go_processes SEC(".maps");

@@ -8,6 +8,7 @@
 
 #include "probe/request_decode.h"
 #include "rules/request.h"
+#include "target/go.h"
 #include "target/wait.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -55,8 +56,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct ct_request record = {0};
 	struct request r;
+	unsigned int minor;
 
 	parse_texts(data, size);
+	go_find_minor(data, size, &minor);
 	memcpy(&record, data, size < sizeof(record) ? size : sizeof(record));
 	if (request_decode(data, size, &r) == 0)
 		judge(&r);

@@ -162,7 +162,12 @@ def test_go(t):
     server, port = start(t, target_path("serve"))
     probe = Inflight(t, server.pid)
     event = tell_in_time(t, probe, port)
-    assert event["path"] == "/sleep/2000", event
+    assert event["path"] == "/sleep/2000" and event["holder"] == "handed-off", event
+    s = connect(t, port)
+    send(s, "/sleep/1800", "x-request-id: goroutine")
+    event = probe.wait("slow", request_id="goroutine")
+    answer = s.recv(4096).decode()
+    assert f"Goroutine: {event['goroutine']}\r\n" in answer, (event, answer)
 
 
 @timeout(120)

@@ -20,6 +20,7 @@
 #include "probe/request_holder.h"
 #include "probe/requests.h"
 #include "rules/unread.h"
+#include "target/go.h"
 #include "target/process.h"
 #include "target/stat.h"
 
@@ -170,6 +171,15 @@ static int mark(struct probe *probe, const char *text)
 	return r < 0 ? r : probe_mark(probe, p.pid, p.start_ticks, 0, PROBE_WATCH_TREE);
 }
 
+static void add_go(struct requests *requests, pid_t pid)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	uint32_t offset;
+
+	if (process_open(pid, &p) == 0 && go_read_goid_offset(p.procfd, &offset) == 0)
+		requests_add_go(requests, pid, offset);
+}
+
 static int run(uint64_t slow_ns, struct requests *requests, char **pids, size_t pid_count)
 {
 	struct watched *watched = calloc(pid_count, sizeof(*watched));
@@ -189,6 +199,7 @@ static int run(uint64_t slow_ns, struct requests *requests, char **pids, size_t 
 	fflush(stdout);
 	for (size_t i = 0; r >= 0 && i < pid_count; i++) {
 		watched[i].pid = atoi(pids[i]);
+		add_go(requests, watched[i].pid);
 		r = unread_state_new(&watched[i].state);
 	}
 	while (r >= 0 && poll(ends, 2, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC)) == 0) {

@@ -7,16 +7,23 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 )
+
+func stack() []byte {
+	buffer := make([]byte, 64)
+	return buffer[:runtime.Stack(buffer, false)]
+}
 
 func handle(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/sleep/") {
 		ms, _ := strconv.Atoi(r.URL.Path[7:])
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 	}
+	w.Header().Set("Goroutine", strings.Fields(string(stack()))[1])
 	fmt.Fprint(w, "ok")
 }
 

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "probe/request_decode.h"
+#include "target/go.h"
 #include "target/wait.h"
 
 static struct ct_request record_of(void)
@@ -94,4 +95,22 @@ Test(wait, parses)
 	cr_assert(wait_is_idle(&w));
 	w.call = __NR_futex;
 	cr_assert_not(wait_is_idle(&w));
+}
+
+Test(go, version)
+{
+	char file[256] = "x";
+	unsigned int minor;
+	uint32_t offset;
+
+	cr_assert_eq(go_find_minor(file, sizeof(file), &minor), -ENOENT);
+	memcpy(file + 16, "\xff Go buildinf:\x08\x02", 16);
+	cr_assert_eq(go_find_minor(file, sizeof(file), &minor), -ENOENT, "no version behind it");
+	memcpy(file + 16 + 32, "\x08go1.19.8", 9);
+	cr_assert_eq(go_find_minor(file, sizeof(file), &minor), 0);
+	cr_assert_eq(minor, 19);
+	cr_assert_eq(go_find_minor(file, 16 + 32 + 4, &minor), -ENOENT, "cut");
+	cr_assert(go_goid_offset(19, &offset) == 0 && offset == 152);
+	cr_assert(go_goid_offset(23, &offset) == 0 && offset == 160);
+	cr_assert_eq(go_goid_offset(99, &offset), -EOPNOTSUPP);
 }

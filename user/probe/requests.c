@@ -184,6 +184,18 @@ bool requests_by_tracepoint(const struct requests *r)
 	return r->by_tracepoint;
 }
 
+int requests_add_go(struct requests *r, pid_t pid, uint32_t offset)
+{
+	__u32 key = (__u32)pid;
+	struct ct_go go = {.offset = offset};
+	int error = bpf_map__update_elem(
+		r->skeleton->maps.go_processes, &key, sizeof(key), &go, sizeof(go), BPF_ANY);
+
+	if (error == 0)
+		r->skeleton->bss->go_count++;
+	return error;
+}
+
 uint64_t requests_interval_ns(uint64_t slow_ns)
 {
 	uint64_t tenth = slow_ns / 10;

@@ -76,6 +76,10 @@ void requests_close(struct requests *r); /* NULL-safe */
 /* Whether every request is seen by tracepoints (Linux 6.3), or by the exits of two functions. */
 bool requests_by_tracepoint(const struct requests *r);
 
+/* From now on requests of this process are told with the number of the goroutine that reads them;
+ * OFFSET is as go_read_goid_offset() has it. 0 or -errno. */
+int requests_add_go(struct requests *r, pid_t pid, uint32_t offset);
+
 /* Those that have waited for SLOW_NS, and with `client` the peers that are waited for (for half of
  * that or more). One pass over all connections of watched processes; *OUT is good until the next
  * pass. 0 or -errno. */
