@@ -353,21 +353,67 @@ int BPF_PROG(request_sent, struct sock *sk, int bytes, int flags)
 	return sent(sk, bytes);
 }
 
-/* The same for kernels before 6.3, which have no such tracepoints. */
-SEC("?fexit/sock_recvmsg")
-int BPF_PROG(request_received_exit, struct socket *sock, void *message, int flags, int bytes)
+/* The same for kernels before 6.3, which have no such tracepoints. Not sock_recvmsg and
+ * sock_sendmsg: the compiler puts those into their callers, where no program can be attached. */
+SEC("?fexit/inet_recvmsg")
+int BPF_PROG(
+	exit_inet_recvmsg, struct socket *sock, void *message, __u64 size, int flags, int bytes)
 {
 	struct sock *sk = sock->sk;
 
 	return sk ? received(sk, bytes, flags) : 0;
 }
 
-SEC("?fexit/sock_sendmsg")
-int BPF_PROG(request_sent_exit, struct socket *sock, void *message, int bytes)
+SEC("?fexit/inet6_recvmsg")
+int BPF_PROG(
+	exit_inet6_recvmsg, struct socket *sock, void *message, __u64 size, int flags, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? received(sk, bytes, flags) : 0;
+}
+
+SEC("?fexit/unix_stream_recvmsg")
+int BPF_PROG(
+	exit_unix_recvmsg, struct socket *sock, void *message, __u64 size, int flags, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? received(sk, bytes, flags) : 0;
+}
+
+SEC("?fexit/inet_sendmsg")
+int BPF_PROG(exit_inet_sendmsg, struct socket *sock, void *message, __u64 size, int bytes)
 {
 	struct sock *sk = sock->sk;
 
 	return sk ? sent(sk, bytes) : 0;
+}
+
+SEC("?fexit/inet6_sendmsg")
+int BPF_PROG(exit_inet6_sendmsg, struct socket *sock, void *message, __u64 size, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? sent(sk, bytes) : 0;
+}
+
+SEC("?fexit/unix_stream_sendmsg")
+int BPF_PROG(exit_unix_sendmsg, struct socket *sock, void *message, __u64 size, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? sent(sk, bytes) : 0;
+}
+
+/* sendfile and splice; since 6.5 they go through sendmsg. */
+SEC("?fexit/inet_sendpage")
+int BPF_PROG(exit_inet_sendpage, struct socket *sock, void *page, int offset, __u64 size, int flags,
+	__s64 bytes)
+{
+	struct sock *sk = sock->sk;
+
+	return sk ? sent(sk, (int)bytes) : 0;
 }
 
 /* A process is marked by its id: the mark may be another's by now. */

@@ -189,7 +189,7 @@ void doctor_requests(const struct doctor *d, const char *subject, struct finding
 	else if (requests_by_tracepoint(requests))
 		finding_set(f, VERDICT_OK, "seen by tracepoints");
 	else
-		finding_set(f, VERDICT_OK, "seen at the exits of sock_recvmsg and sock_sendmsg");
+		finding_set(f, VERDICT_OK, "seen at the exits of the protocols' calls");
 	requests_close(requests);
 }
 

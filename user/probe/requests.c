@@ -23,16 +23,13 @@
 
 #define READ_AT_ONCE (1 << 16)
 
-enum {
-	LINK_RECEIVED,
-	LINK_SENT,
-	LINK_SCAN,
-	LINKS,
-};
+#define HOOKS_MAX 9
 
 struct requests {
 	struct request_bpf *skeleton;
-	struct bpf_link *links[LINKS];
+	struct bpf_link *hooks[HOOKS_MAX];
+	size_t hook_count;
+	struct bpf_link *scan;
 	bool by_tracepoint;
 	struct ring_buffer *ring;
 	struct request answer; /* taken out of the ring, not handed out yet */
@@ -49,9 +46,32 @@ static bool has_type(const struct btf *btf, const char *name, unsigned int kind)
 	return btf__find_by_name_kind(btf, name, kind) > 0;
 }
 
+struct hook {
+	struct bpf_program *program;
+	const char *function; /* at whose exit it runs */
+};
+
+/* Before 6.3. Where one of these functions is not, there is nothing that it would serve. */
+static void choose_exits(struct request_bpf *s, const struct btf *btf)
+{
+	const struct hook exits[] = {
+		{s->progs.exit_inet_sendmsg, "inet_sendmsg"},
+		{s->progs.exit_inet6_sendmsg, "inet6_sendmsg"},
+		{s->progs.exit_unix_sendmsg, "unix_stream_sendmsg"},
+		{s->progs.exit_inet_sendpage, "inet_sendpage"},
+		{s->progs.exit_inet_recvmsg, "inet_recvmsg"},
+		{s->progs.exit_inet6_recvmsg, "inet6_recvmsg"},
+		{s->progs.exit_unix_recvmsg, "unix_stream_recvmsg"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(exits); i++)
+		bpf_program__set_autoload(
+			exits[i].program, has_type(btf, exits[i].function, BTF_KIND_FUNC));
+}
+
 /* Tracing programs may keep state with a socket since 5.11, and know its cookie since 5.12, which
- * also brought the numbers that this looks for. */
-static int choose_hooks(bool *by_tracepoint)
+ * also brought the iterator that this looks for. */
+static int choose_hooks(struct request_bpf *s, bool *by_tracepoint)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
 	int r = 0;
@@ -62,6 +82,10 @@ static int choose_hooks(bool *by_tracepoint)
 	if (!has_type(btf, "bpf_iter_bpf_sk_storage_map", BTF_KIND_FUNC) ||
 		!has_type(btf, "bpf_iter_task_vma", BTF_KIND_FUNC))
 		r = -EOPNOTSUPP;
+	bpf_program__set_autoload(s->progs.request_sent, *by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_received, *by_tracepoint);
+	if (!*by_tracepoint)
+		choose_exits(s, btf);
 	btf__free(btf);
 	return r;
 }
@@ -91,13 +115,9 @@ static int load(struct requests *r, const struct requests_options *options)
 	config->report_all = options->every_answer;
 	config->count_answers = options->count_answers;
 	((struct ct_config *)&s->rodata->config)->watch_unmarked = options->watch_unmarked;
-	error = choose_hooks(&r->by_tracepoint);
+	error = choose_hooks(s, &r->by_tracepoint);
 	if (error < 0)
 		return error;
-	bpf_program__set_autoload(s->progs.request_received, r->by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_sent, r->by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_received_exit, !r->by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_sent_exit, !r->by_tracepoint);
 	bpf_program__set_autoload(s->progs.request_scan, true);
 	bpf_program__set_autoload(s->progs.request_sockets, true);
 	leave_out_maps(s);
@@ -108,21 +128,27 @@ static int load(struct requests *r, const struct requests_options *options)
 static int attach(struct requests *r)
 {
 	struct request_bpf *s = r->skeleton;
+	struct bpf_program *const hooks[] = {s->progs.request_sent, s->progs.exit_inet_sendmsg,
+		s->progs.exit_inet6_sendmsg, s->progs.exit_unix_sendmsg,
+		s->progs.exit_inet_sendpage, s->progs.request_received, s->progs.exit_inet_recvmsg,
+		s->progs.exit_inet6_recvmsg, s->progs.exit_unix_recvmsg};
 	union bpf_iter_link_info which = {.map.map_fd = (__u32)bpf_map__fd(s->maps.connections)};
 	const struct bpf_iter_attach_opts options = {
 		.sz = sizeof(options), .link_info = &which, .link_info_len = sizeof(which)};
 
 	/* Answers first: a request whose answer is missed would seem to wait for ever. */
-	r->links[LINK_SENT] = bpf_program__attach(
-		r->by_tracepoint ? s->progs.request_sent : s->progs.request_sent_exit);
-	if (!r->links[LINK_SENT])
-		return -errno;
-	r->links[LINK_RECEIVED] = bpf_program__attach(
-		r->by_tracepoint ? s->progs.request_received : s->progs.request_received_exit);
-	if (!r->links[LINK_RECEIVED])
-		return -errno;
-	r->links[LINK_SCAN] = bpf_program__attach_iter(s->progs.request_scan, &options);
-	return r->links[LINK_SCAN] ? 0 : -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		struct bpf_link *link;
+
+		if (!bpf_program__autoload(hooks[i]))
+			continue;
+		link = bpf_program__attach(hooks[i]);
+		if (!link)
+			return -errno;
+		r->hooks[r->hook_count++] = link;
+	}
+	r->scan = bpf_program__attach_iter(s->progs.request_scan, &options);
+	return r->scan ? 0 : -errno;
 }
 
 /* Keeps one answer and stops the consume, so that requests_next() hands out one at a time. */
@@ -170,8 +196,9 @@ void requests_close(struct requests *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < LINKS; i++)
-		bpf_link__destroy(r->links[i]);
+	for (size_t i = 0; i < r->hook_count; i++)
+		bpf_link__destroy(r->hooks[i]);
+	bpf_link__destroy(r->scan);
 	ring_buffer__free(r->ring);
 	request_bpf__destroy(r->skeleton);
 	free(r->found);
@@ -280,7 +307,7 @@ int requests_scan(struct requests *r, const struct request **out, size_t *n)
 		.decode = decode_request,
 		.undecodable = &r->undecodable,
 	};
-	int error = read_pass(r, r->links[LINK_SCAN], &f);
+	int error = read_pass(r, r->scan, &f);
 
 	r->found = f.v;
 	r->found_room = f.room;
