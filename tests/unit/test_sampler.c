@@ -178,9 +178,9 @@ Test(sampler, adds_up_threads)
 
 static void *rests(void *unused)
 {
-	(void)unused;
 	for (;;)
 		pause();
+	return unused;
 }
 
 /* More than the kernel side walks: /proc counts for it. Few of them are busy, for the sake of the

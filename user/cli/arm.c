@@ -115,12 +115,13 @@ static int open_signals(struct watching *w)
 	return w->signalfd < 0 ? -errno : 0;
 }
 
-static int open_loop(struct watching *w)
+static int open_stages(struct watching *w)
 {
 	struct deaths_context context = {
 		.rules = &w->rules,
 		.ledger = w->ledger,
 		.feed = &w->feed,
+		.followups = w->followups,
 		.broker = w->broker,
 		.output = &w->output,
 	};
@@ -128,11 +129,19 @@ static int open_loop(struct watching *w)
 		.rules = &w->rules,
 		.ledger = w->ledger,
 		.feed = &w->feed,
+		.followups = w->followups,
 		.output = &w->output,
 	};
 	int r = deaths_new(&context, &w->deaths);
 
-	r = r < 0 ? r : lives_new(&lives, &w->lives);
+	return r < 0 ? r : lives_new(&lives, &w->lives);
+}
+
+static int open_loop(struct watching *w)
+{
+	int r = followups_new(&w->feed, &w->followups);
+
+	r = r < 0 ? r : open_stages(w);
 	if (r < 0)
 		return r;
 	w->epollfd = epoll_create1(EPOLL_CLOEXEC);
@@ -142,6 +151,7 @@ static int open_loop(struct watching *w)
 	r = r < 0 ? r : watch_fd(w, probe_fd(w->probe));
 	r = r < 0 ? r : watch_fd(w, deaths_fd(w->deaths));
 	r = r < 0 ? r : watch_fd(w, lives_fd(w->lives));
+	r = r < 0 ? r : watch_fd(w, followups_fd(w->followups));
 	if (w->thresholds)
 		r = r < 0 ? r : watch_fd(w, thresholds_fd(w->thresholds));
 	return r < 0 ? r : watch_fd(w, broker_fd(w->broker));
@@ -208,6 +218,7 @@ void watching_disarm(struct watching *w)
 	if (r < 0)
 		log_error("event=restore what=core_pattern error=\"%s\"", strerror(-r));
 	lives_free(w->lives);
+	followups_free(w->followups);
 	deaths_free(w->deaths);
 	thresholds_close(w->thresholds);
 	targets_free(&w->targets);

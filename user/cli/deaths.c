@@ -178,6 +178,14 @@ static void answer(struct deaths *d, struct death *death)
 		fail(d, death, "handler-unreachable", strerror(-r));
 }
 
+static void follow_up(const struct deaths *d, const struct death *death, const json_t *incident)
+{
+	const struct event_process *p = &death->event->process;
+
+	followups_start(d->context.followups, &d->context.rules->v[death->rule].then, p->pid,
+		p->start_ticks, incident);
+}
+
 /* The first rule that captures it; where none does, the first that waits for it says why not. */
 static void choose(struct deaths *d, struct death *death)
 {
@@ -207,10 +215,12 @@ static void decide(struct deaths *d, struct death *death)
 	death->decided = true;
 	d->counts.tripped++;
 	feed_say(d->context.feed, json_incref(death->trip));
-	if (death->decision.skip_reason)
+	if (death->decision.skip_reason) {
 		settle(d, death, death->decision.skip_reason, NULL);
-	else if (!death->decision.capture)
-		death->settled = true; /* kind none: the trip says it all */
+	} else if (!death->decision.capture) { /* kind none: the trip says it all */
+		death->settled = true;
+		follow_up(d, death, death->trip);
+	}
 	if (death->asked)
 		answer(d, death);
 }
@@ -306,6 +316,7 @@ void deaths_finished(struct deaths *d, uint64_t conversation, const json_t *resu
 	feed_say(d->context.feed, json_incref(incident));
 	d->counts.captured++;
 	death->settled = true;
+	follow_up(d, death, incident);
 }
 
 void deaths_ended(struct deaths *d, pid_t pid, uint64_t start_ticks, int exit_code)

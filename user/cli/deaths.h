@@ -13,6 +13,7 @@
 
 #include "capture/broker.h"
 #include "cli/destination.h"
+#include "cli/followups.h"
 #include "cli/trip_counts.h"
 #include "probe/event.h"
 #include "rules/rule_set.h"
@@ -23,7 +24,8 @@ struct deaths_context {
 	const struct rule_set *rules;
 	struct ledger *ledger;
 	const struct feed *feed;
-	struct broker *broker; /* NULL: no handler will ask */
+	struct followups *followups; /* run what follows a capture */
+	struct broker *broker;	     /* NULL: no handler will ask */
 	struct destination *output;
 };
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/actions.h"
 #include "cli/capture_result.h"
 #include "cli/handler_guard.h"
 #include "cli/live.h"
@@ -29,7 +30,9 @@ struct live {
 	struct live *next;
 	struct live_trip trip;
 	struct decision decision;
-	pid_t worker; /* 0: it waits for its turn */
+	struct actions_run *before; /* what runs ahead of the capture; NULL: not yet, or done */
+	bool prepared;		    /* nothing is to run ahead of it any more */
+	pid_t worker;		    /* 0: it waits for its turn */
 	int pidfd, resultfd;
 };
 
@@ -65,6 +68,7 @@ static void free_live(struct live *live)
 		while (waitpid(live->worker, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
+	actions_end(live->before);
 	json_decref(live->trip.event);
 	cleanup_close(&live->pidfd);
 	cleanup_close(&live->resultfd);
@@ -105,6 +109,12 @@ static void fail(struct lives *l, const struct live *live, const char *reason, c
 	rule_give_back(l->context.ledger, &live->decision);
 	destination_end(l->context.output, false, NULL);
 	say_skip(l, live->trip.event, reason, detail);
+}
+
+static void follow_up(const struct lives *l, const struct live_trip *trip, const json_t *incident)
+{
+	followups_start(l->context.followups, &l->context.rules->v[trip->rule].then, trip->trip.pid,
+		trip->trip.start_ticks, incident);
 }
 
 static int capture(const struct lives *l, const struct live *live, int output_fd, json_t **incident,
@@ -183,6 +193,49 @@ static int start(struct lives *l, struct live *live)
 	return 0;
 }
 
+static int start_before(struct lives *l, struct live *live)
+{
+	const struct live_trip *trip = &live->trip;
+	_cleanup_process_ struct process process = PROCESS_NONE;
+	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = live};
+	struct actions_request request = {.list = &l->context.rules->v[trip->rule].before,
+		.incident = trip->event,
+		.when = ACTIONS_BEFORE};
+	int r;
+
+	if (!request.list->n) {
+		live->prepared = true;
+		return 0;
+	}
+	if (process_open(trip->trip.pid, &process) == 0 &&
+		process.start_ticks == trip->trip.start_ticks)
+		request.process = &process;
+	r = actions_start(&request, &live->before);
+	if (r == 0 && epoll_ctl(l->epollfd, EPOLL_CTL_ADD, actions_fd(live->before), &interest) < 0)
+		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	return r;
+}
+
+/* Whatever is to run ahead of the capture: 1 when it has, 0 while it does, or -errno. What fails of
+ * it is told, and is no reason to have no capture. */
+static int prepare(struct lives *l, struct live *live)
+{
+	json_t *event;
+	int r = 0;
+
+	if (!live->prepared && !live->before)
+		r = start_before(l, live);
+	if (r < 0 || live->prepared)
+		return r < 0 ? r : 1;
+	while ((r = actions_read(live->before, &event)) == 1)
+		feed_say(l->context.feed, event);
+	if (r == 0)
+		return 0;
+	actions_end(TAKE_PTR(live->before));
+	live->prepared = true;
+	return 1;
+}
+
 void lives_restart(const struct lives *l, struct thresholds *t)
 {
 	for (const struct live *live = l->head; live; live = live->next)
@@ -218,6 +271,8 @@ int lives_begin(struct lives *l, const struct live_trip *trip)
 	feed_say(l->context.feed, json_incref(event));
 	if (decision.skip_reason)
 		say_skip(l, event, decision.skip_reason, NULL);
+	if (!decision.skip_reason && !decision.capture) /* kind none: the trip says it all */
+		follow_up(l, trip, event);
 	if (decision.skip_reason || !decision.capture)
 		return 0;
 	if (trip->gone) {
@@ -263,6 +318,7 @@ static void finish(struct lives *l, struct live *live)
 	}
 	feed_say(l->context.feed, json_incref(incident));
 	l->counts.captured++;
+	follow_up(l, &live->trip, incident);
 }
 
 static bool has_ended(struct live *live)
@@ -275,24 +331,32 @@ static bool has_ended(struct live *live)
 	return true;
 }
 
+/* 1: it is over, 0: it is under way. */
+static int progress_one(struct lives *l, struct live *live)
+{
+	int r;
+
+	if (live->worker) {
+		if (!has_ended(live))
+			return 0;
+		finish(l, live);
+		return 1;
+	}
+	r = prepare(l, live);
+	if (r == 1)
+		r = start(l, live);
+	if (r < 0)
+		fail(l, live, "capture-failed", strerror(-r));
+	return r < 0;
+}
+
 void lives_progress(struct lives *l)
 {
-	while (l->head) {
-		struct live *live = l->head;
+	while (l->head && progress_one(l, l->head)) {
+		struct live *over = l->head;
 
-		if (!live->worker) {
-			int r = start(l, live);
-
-			if (r == 0)
-				return;
-			fail(l, live, "capture-failed", strerror(-r));
-		} else if (!has_ended(live)) {
-			return;
-		} else {
-			finish(l, live);
-		}
-		l->head = live->next;
-		free_live(live);
+		l->head = over->next;
+		free_live(over);
 	}
 }
 

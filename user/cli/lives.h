@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cli/destination.h"
+#include "cli/followups.h"
 #include "cli/thresholds.h"
 #include "cli/trip_counts.h"
 #include "rules/rule_set.h"
@@ -21,6 +22,7 @@ struct lives_context {
 	const struct rule_set *rules;
 	struct ledger *ledger;
 	const struct feed *feed;
+	struct followups *followups; /* run what follows a capture */
 	struct destination *output;
 };
 

@@ -57,7 +57,8 @@ static bool all_spent(const struct watching *w)
 static bool is_over(struct monitor *m, uint64_t now)
 {
 	const struct watching *w = &m->watching;
-	size_t pending = deaths_pending(w->deaths) + lives_pending(w->lives);
+	size_t pending = deaths_pending(w->deaths) + lives_pending(w->lives) +
+			 followups_pending(w->followups);
 
 	if ((m->interrupts || m->reloads) && (!m->end_ns || m->end_ns > now + LINGER_NS))
 		m->end_ns = now + LINGER_NS;
@@ -92,6 +93,7 @@ static void loop(struct monitor *m)
 		now = clock_now_ns(CLOCK_MONOTONIC);
 		deaths_progress(w->deaths, now);
 		lives_progress(w->lives);
+		followups_progress(w->followups);
 		watching_sample(w);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;

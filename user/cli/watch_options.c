@@ -34,6 +34,7 @@ enum { /* options without a letter */
 	OPT_RATE,
 	OPT_MIN_AGE,
 	OPT_DURATION,
+	OPT_THEN,
 	OPT_OBSERVE,
 };
 
@@ -81,6 +82,8 @@ static const struct argp_option options[] = {
 	{"duration", OPT_DURATION, "TIME", 0,
 		"end after this time; exit status 4 if nothing tripped", 3},
 	{0, 0, 0, 0, "WHAT ELSE", 5},
+	{"then", OPT_THEN, "kill|term:TIME|signal:NAME|restart:UNIT|exec:CMD", 0,
+		"done to it once it is captured, in order", 5},
 	{"observe", OPT_OBSERVE, 0, 0, "decide and report, capture nothing", 5},
 	{0},
 };

@@ -18,6 +18,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "rules/status.h"
 
 #define ANSWER_NS (2 * NSEC_PER_SEC) /* for all who watch together */
 
@@ -52,23 +53,15 @@ static int put_reading(json_t *o, const struct rule *rule, const struct breach_r
 	return r | json_put_int(o, "needed_ms", (int64_t)(reading->needed_ns / NSEC_PER_MSEC));
 }
 
-/* What a trip now would meet: nothing, a time to wait, or the end of the rule. */
-static int put_phase(json_t *o, const struct watching *w, const struct rule *rule,
-	const struct trip *trip, bool breaching)
+static int put_status(json_t *o, const struct status *status, const struct clock_pair *now)
 {
-	struct clock_pair now = clock_pair_now();
-	int64_t until = 0, left;
-	const char *reason = rule_refusal(rule, w->ledger, trip, &now, &until);
-	int r;
+	int r = json_put_text(o, "phase", status_phase_name(status->phase));
 
-	if (!reason)
-		return json_put_text(o, "phase", breaching ? "breaching" : "armed");
-	r = json_put_text(o, "reason", reason);
-	if (until == RULE_NEVER_FREE)
-		return r | json_put_text(o, "phase", "spent");
-	left = until - (int64_t)now.boot_ns;
-	r |= json_put_int(o, "left_ms", left / (int64_t)NSEC_PER_MSEC);
-	return r | json_put_text(o, "phase", "cooling-down");
+	r |= status->reason ? json_put_text(o, "reason", status->reason) : 0;
+	if (status->phase == STATUS_COOLING)
+		r |= json_put_int(o, "left_ms",
+			(status->until_ns - (int64_t)now->boot_ns) / (int64_t)NSEC_PER_MSEC);
+	return r;
 }
 
 static json_t *rule_json(
@@ -80,7 +73,9 @@ static json_t *rule_json(
 		.time_ns = clock_now_ns(CLOCK_BOOTTIME)};
 	const struct trip trip = trip_by_sample(CONDITION_CPU, &now);
 	const struct breach_reading *reading = NULL;
+	const struct clock_pair clocks = clock_pair_now();
 	_cleanup_json_ json_t *o = json_object();
+	struct status status;
 	int r = json_put_text(o, "rule", rule->name);
 
 	r |= json_put_bool(o, "watches", watching >> i & 1);
@@ -88,7 +83,8 @@ static json_t *rule_json(
 	r |= json_put_int(o, "count", (int64_t)rule->count);
 	if (w->thresholds)
 		reading = thresholds_reading(w->thresholds, p->pid, p->start_ticks, i);
-	r |= put_phase(o, w, rule, &trip, reading && reading->phase == BREACH_BREACHING);
+	status = status_of(rule, w->ledger, &trip, reading, &clocks);
+	r |= put_status(o, &status, &clocks);
 	if (reading)
 		r |= put_reading(o, rule, reading);
 	return r ? NULL : json_incref(o);
