@@ -128,7 +128,8 @@ class Watch:
     def __init__(self, context, args, store=None, wait_armed=True, command=None, binary=CORETRAP, **popen):
         self.store = store or context.store
         argv = [str(binary), "watch", *map(str, args), "--json"]
-        if "--observe" not in args:  # which writes nothing
+        kind = args[args.index("--kind") + 1] if "--kind" in args else ""
+        if "--observe" not in args and kind != "none":  # which write nothing
             argv += ["-o", str(self.store)]
         if command:
             argv += ["--", *map(str, command)]

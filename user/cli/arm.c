@@ -13,6 +13,8 @@
 #include "lib/log.h"
 #include "lib/signals.h"
 
+#define EXITS_SETTLE_MS 5000
+
 static bool captures(const struct rule *rule)
 {
 	return !rule->observe && rule->what.kind != CORE_NONE;
@@ -132,8 +134,17 @@ static int open_stages(struct watching *w)
 		.followups = w->followups,
 		.output = &w->output,
 	};
-	int r = deaths_new(&context, &w->deaths);
+	struct exits_context exits = {
+		.rules = &w->rules,
+		.ledger = w->ledger,
+		.feed = &w->feed,
+		.followups = w->followups,
+		.output = &w->output,
+	};
+	int r = exits_new(&exits, &w->exits);
 
+	lives.exits = w->exits;
+	r = r < 0 ? r : deaths_new(&context, &w->deaths);
 	return r < 0 ? r : lives_new(&lives, &w->lives);
 }
 
@@ -151,6 +162,7 @@ static int open_loop(struct watching *w)
 	r = r < 0 ? r : watch_fd(w, probe_fd(w->probe));
 	r = r < 0 ? r : watch_fd(w, deaths_fd(w->deaths));
 	r = r < 0 ? r : watch_fd(w, lives_fd(w->lives));
+	r = r < 0 ? r : watch_fd(w, exits_fd(w->exits));
 	r = r < 0 ? r : watch_fd(w, followups_fd(w->followups));
 	if (w->thresholds)
 		r = r < 0 ? r : watch_fd(w, thresholds_fd(w->thresholds));
@@ -200,6 +212,9 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 	r = r < 0 ? r : open_loop(w);
 	if (r < 0)
 		return r;
+	for (const struct target *t = w->targets.head; t; t = t->next)
+		exits_watch(w->exits, t);
+	exits_settle(w->exits, EXITS_SETTLE_MS);
 	for (size_t i = 0; i < w->rules.n && r == 0; i++)
 		r = ledger_arm(
 			w->ledger, w->rules.v[i].name, (int64_t)clock_now_ns(CLOCK_BOOTTIME));
@@ -218,6 +233,7 @@ void watching_disarm(struct watching *w)
 	if (r < 0)
 		log_error("event=restore what=core_pattern error=\"%s\"", strerror(-r));
 	lives_free(w->lives);
+	exits_free(w->exits);
 	followups_free(w->followups);
 	deaths_free(w->deaths);
 	thresholds_close(w->thresholds);

@@ -2,10 +2,12 @@
 #include "cli/armed.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "capture/exit_tracer.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
@@ -78,6 +80,46 @@ static void put_output(json_t *event, const struct destination *output)
 		json_put_int(o, "free_bytes", (int64_t)(space.f_bavail * space.f_frsize));
 }
 
+/* In the units of the flags: percent of a processor, else what the condition counts. */
+static void put_thresholds(json_t *event, const struct rule *rule)
+{
+	json_t *thresholds = json_object();
+
+	for (int kind = 0; thresholds && kind < CONDITION_KINDS; kind++) {
+		const struct condition *c = &rule->conditions[kind];
+		bool percent = c->percent || kind == CONDITION_CPU || kind == CONDITION_CPU_BELOW;
+
+		if (rule->armed & 1U << kind)
+			json_put(thresholds, condition_name((enum condition_kind)kind),
+				percent ? json_real((double)c->limit / 1000)
+					: json_integer((json_int_t)c->limit));
+	}
+	if (rule->armed && rule->for_ns)
+		json_put_int(event, "for_ms", (int64_t)(rule->for_ns / NSEC_PER_MSEC));
+	if (rule->armed)
+		json_put(event, "thresholds", thresholds);
+	else
+		json_decref(thresholds);
+}
+
+/* Whose core is wanted has a price from now on. */
+static void put_exit(json_t *event, const struct rule *rule)
+{
+	json_t *notes = json_array();
+
+	if (rule->exit == EXIT_WISH_CODE)
+		json_put_int(event, "exit", rule->exit_code);
+	else
+		json_put_text(event, "exit", rule->exit == EXIT_WISH_ANY ? "any" : "nonzero");
+	if (!rule->observe && rule->what.kind != CORE_NONE) {
+		json_array_append_new(
+			notes, json_string("each target is traced: " EXIT_TRACER_COST));
+		json_put(event, "notes", notes);
+	} else {
+		json_decref(notes);
+	}
+}
+
 json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets *targets,
 	const struct destination *output)
 {
@@ -91,6 +133,9 @@ json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets
 	if (rule->first_chance)
 		json_put(event, "first_chance", signal_names(rule->first_chance));
 	json_put_text(event, "kind", rule->observe ? "none" : core_kind_name(rule->what.kind));
+	put_thresholds(event, rule);
+	if (rule->exit != EXIT_WISH_NONE)
+		put_exit(event, rule);
 	put_targets(event, targets, mask);
 	if (output->store.dirfd >= 0 || output->path)
 		put_output(event, output);

@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/signals.h"
 #include "sink/incident.h"
 
 #define EVENTS_BATCH 256 /* events handled before the other sources get their turn */
@@ -44,6 +45,7 @@ static void take_birth(struct watching *w, const struct event *e)
 	r = w->thresholds ? thresholds_watch(w->thresholds, target) : 0;
 	if (r < 0)
 		log_error("event=sample pid=%d errno=%d", p->pid, -r);
+	exits_watch(w->exits, target);
 	if (!was_target || !rule_set_is_pids_only(&w->rules))
 		say_target(w, &target->identity);
 }
@@ -58,6 +60,17 @@ static uint64_t waiting_for(const struct watching *w, const struct event *e, uin
 	return mask;
 }
 
+/* A death that leaves no core, which a tracer that waits for the exit tells better. */
+static uint64_t told_at_exit(const struct watching *w, const struct event *e)
+{
+	struct event exit = {.kind = EVENT_EXIT, .exit_code = e->signal.number};
+	uint64_t rules = exits_rules(w->exits, e->process.pid, e->process.start_ticks);
+
+	if (e->kind != EVENT_DEATH || (signals_core_mask() & SIGNAL_BIT(e->signal.number)))
+		return 0;
+	return waiting_for(w, &exit, rules);
+}
+
 static void take_signal(struct watching *w, struct event *e)
 {
 	_cleanup_event_ struct event *event = e;
@@ -70,7 +83,7 @@ static void take_signal(struct watching *w, struct event *e)
 		return;
 	if (targets_identify(&w->targets, e, &id) < 0)
 		return;
-	rules = waiting_for(w, e, targets_judge(&w->targets, e, &id));
+	rules = waiting_for(w, e, targets_judge(&w->targets, e, &id)) & ~told_at_exit(w, e);
 	if (!rules)
 		return;
 	r = deaths_begin(w->deaths, e, &id, rules);
@@ -99,14 +112,17 @@ static void take_exit(struct watching *w, const struct event *e)
 	const struct event_process *p = &e->process;
 	const struct target *target = targets_get(&w->targets, p->pid, p->start_ticks);
 	bool known = deaths_knows(w->deaths, p->pid, p->start_ticks);
-	uint64_t rules = target ? waiting_for(w, e, target->rules) : 0;
+	uint64_t rules = target ? waiting_for(w, e, target->rules) : 0, told;
 
 	deaths_ended(w->deaths, p->pid, p->start_ticks, e->exit_code);
 	if (known) /* has tripped already */
 		rules &= ~deaths_rules(w->deaths, p->pid, p->start_ticks);
+	told = exits_rules(w->exits, p->pid, p->start_ticks) & rules;
+	exits_ended(w->exits, p->pid, p->start_ticks);
+	rules &= ~told;
 	for (size_t i = 0; rule_set_next(rules, &i); i++)
 		begin_exit(w, target, e, i);
-	if (target && !known && !rules)
+	if (target && !known && !rules && !told)
 		feed_say(&w->feed, incident_exit(&target->identity, e->exit_code, e->time_ns));
 	targets_remove(&w->targets, p->pid, p->start_ticks);
 }

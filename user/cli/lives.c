@@ -180,6 +180,7 @@ static int start(struct lives *l, struct live *live)
 	live->resultfd = memfd_create("result", MFD_CLOEXEC);
 	if (live->resultfd < 0)
 		return -errno;
+	exits_pause(l->context.exits, live->trip.trip.pid, live->trip.trip.start_ticks);
 	live->worker = fork();
 	if (live->worker == 0)
 		work(l, live, output_fd, parent);
@@ -340,6 +341,7 @@ static int progress_one(struct lives *l, struct live *live)
 		if (!has_ended(live))
 			return 0;
 		finish(l, live);
+		exits_resume(l->context.exits, live->trip.trip.pid, live->trip.trip.start_ticks);
 		return 1;
 	}
 	r = prepare(l, live);

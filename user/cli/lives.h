@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cli/destination.h"
+#include "cli/exits.h"
 #include "cli/followups.h"
 #include "cli/thresholds.h"
 #include "cli/trip_counts.h"
@@ -23,6 +24,7 @@ struct lives_context {
 	struct ledger *ledger;
 	const struct feed *feed;
 	struct followups *followups; /* run what follows a capture */
+	struct exits *exits;	     /* let go of what is captured */
 	struct destination *output;
 };
 

@@ -58,7 +58,7 @@ static bool is_over(struct monitor *m, uint64_t now)
 {
 	const struct watching *w = &m->watching;
 	size_t pending = deaths_pending(w->deaths) + lives_pending(w->lives) +
-			 followups_pending(w->followups);
+			 exits_pending(w->exits) + followups_pending(w->followups);
 
 	if ((m->interrupts || m->reloads) && (!m->end_ns || m->end_ns > now + LINGER_NS))
 		m->end_ns = now + LINGER_NS;
@@ -93,6 +93,7 @@ static void loop(struct monitor *m)
 		now = clock_now_ns(CLOCK_MONOTONIC);
 		deaths_progress(w->deaths, now);
 		lives_progress(w->lives);
+		exits_progress(w->exits);
 		followups_progress(w->followups);
 		watching_sample(w);
 		if (now >= m->next_check_ns) {
@@ -119,7 +120,8 @@ static struct trip_counts sum(struct trip_counts a, struct trip_counts b)
 
 static int status(const struct watching *w)
 {
-	struct trip_counts counts = sum(deaths_counts(w->deaths), lives_counts(w->lives));
+	struct trip_counts counts =
+		sum(sum(deaths_counts(w->deaths), lives_counts(w->lives)), exits_counts(w->exits));
 
 	if (counts.failed && !is_content(w, counts.captured))
 		return EXIT_FAILED;

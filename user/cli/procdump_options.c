@@ -150,6 +150,8 @@ static int find(const char *word)
 {
 	if (word[0] != '-' && word[0] != '/')
 		return -ENOENT;
+	if (strcmp(word, "--help") == 0) /* as everywhere else */
+		return PROCDUMP_HELP;
 	for (int i = 0; i < PROCDUMP_IDS; i++)
 		if (strcasecmp(word + 1, options[i].name + 1) == 0)
 			return i;

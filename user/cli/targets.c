@@ -182,11 +182,16 @@ static int add_descendants(struct targets *t, struct identity *all, size_t n)
 	return 0;
 }
 
-/* Kernel threads and zombies have no executable, and nothing to watch: only a rule for every
- * process would match them. */
+/* Kernel threads and zombies have no executable, and nothing to watch: only who asks for one gets
+ * it. */
 static uint64_t match(const struct targets *t, const struct identity *id)
 {
-	return id->executable ? rule_set_matching(t->rules, id) : 0;
+	uint64_t rules = rule_set_matching(t->rules, id);
+
+	for (size_t i = 0; !id->executable && rule_set_next(rules, &i); i++)
+		if (t->rules->v[i].who.all)
+			rules &= ~(1ULL << i);
+	return rules;
 }
 
 int targets_find(struct targets *t)

@@ -6,6 +6,7 @@
 #include "capture/registry.h"
 #include "cli/deaths.h"
 #include "cli/destination.h"
+#include "cli/exits.h"
 #include "cli/followups.h"
 #include "cli/launch.h"
 #include "cli/lives.h"
@@ -27,6 +28,7 @@ struct watching {
 	struct targets targets;
 	struct deaths *deaths;
 	struct lives *lives;
+	struct exits *exits;
 	struct followups *followups;
 	struct thresholds *thresholds; /* NULL: no rule has one */
 	struct launch launch;

@@ -56,6 +56,14 @@ static void print_frame(FILE *out, const json_t *frame)
 	}
 }
 
+static void print_exit(FILE *out, const json_t *exit)
+{
+	if (json_object_get(exit, "signal"))
+		fprintf(out, ", %s", json_get_text(exit, "signal", "?"));
+	else if (exit)
+		fprintf(out, ", status %lld", (long long)json_get_int(exit, "code", 0));
+}
+
 static void print_trip(FILE *out, const json_t *event)
 {
 	const json_t *signal = at(event, "trigger", "signal"),
@@ -78,6 +86,7 @@ static void print_trip(FILE *out, const json_t *event)
 	text = json_get_text(signal, "address", NULL);
 	if (text)
 		fprintf(out, "%s %s", json_object_get(signal, "access") ? "" : ", address", text);
+	print_exit(out, at(event, "trigger", "exit"));
 	if (sender) {
 		fputs(", sent by ", out);
 		print_hostile(out, json_get_text(sender, "comm", "?"));
@@ -90,14 +99,24 @@ static void print_trip(FILE *out, const json_t *event)
 	fputc('\n', out);
 }
 
+static void print_notes(FILE *out, const json_t *notes)
+{
+	const json_t *note;
+	size_t i;
+
+	json_array_foreach (notes, i, note) {
+		fputs("  note: ", out);
+		print_hostile(out, json_string_value(note) ? json_string_value(note) : "?");
+		fputc('\n', out);
+	}
+}
+
 static void print_capture(const struct feed *f, const json_t *event)
 {
-	const json_t *capture = at(event, "capture", NULL), *stack = at(event, "stack", NULL),
-		     *note;
+	const json_t *capture = at(event, "capture", NULL), *stack = at(event, "stack", NULL);
 	const char *id = json_get_text(capture, "id", NULL);
 	bool has_core = strcmp(json_get_text(capture, "kind", ""), "stacks") != 0;
 	char size[32];
-	size_t i;
 
 	print_process(f->out, event);
 	fprintf(f->out, ": captured %s, %s in %lld ms", json_get_text(capture, "kind", "?"),
@@ -114,11 +133,7 @@ static void print_capture(const struct feed *f, const json_t *event)
 		f->out);
 	print_hostile(f->out, json_get_text(capture, "path", "?"));
 	fputc('\n', f->out);
-	json_array_foreach (json_object_get(capture, "notes"), i, note) {
-		fputs("  note: ", f->out);
-		print_hostile(f->out, json_string_value(note) ? json_string_value(note) : "?");
-		fputc('\n', f->out);
-	}
+	print_notes(f->out, json_object_get(capture, "notes"));
 	if (id)
 		fprintf(f->out, "  open it with: coretrap %s%s%s %s\n", has_core ? "debug" : "show",
 			f->store ? " --store " : "", f->store ? f->store : "", id);
@@ -148,6 +163,7 @@ static void print_armed(FILE *out, const json_t *event)
 				sizeof(size)),
 			json_get_text(output, "path", "?"));
 	fputc('\n', out);
+	print_notes(out, json_object_get(event, "notes"));
 }
 
 static void print_action(FILE *out, const json_t *event)
@@ -184,10 +200,7 @@ static void print_other(FILE *out, const char *kind, const json_t *event)
 	}
 	if (json_object_get(event, "count"))
 		fprintf(out, ", %lld lost", (long long)json_get_int(event, "count", 0));
-	if (json_object_get(exit, "signal"))
-		fprintf(out, ", %s", json_get_text(exit, "signal", "?"));
-	else if (exit)
-		fprintf(out, ", status %lld", (long long)json_get_int(exit, "code", 0));
+	print_exit(out, exit);
 	fputc('\n', out);
 }
 
