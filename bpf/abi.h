@@ -172,7 +172,7 @@ struct ct_watch {
 
 /* The sampler adds up the shares of so many CPUs. Those of further ones may hold back some pages.
  */
-#define CT_CPUS_MAX 1024
+#define CT_CPUS_MAX 512
 
 enum ct_sample_flags {
 	CT_SAMPLE_CUT = 1 << 0, /* more threads than one program may walk: cpu_ns is not theirs */
