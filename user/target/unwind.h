@@ -16,6 +16,12 @@
 #include "target/maps.h"
 #include "target/registers.h"
 
+struct unwind_stack {	   /* bytes copied from a thread's stack */
+	uint64_t start;	   /* where they begin in the process */
+	const void *bytes; /* may be NULL */
+	size_t size;
+};
+
 struct unwind_request {
 	int procfd; /* /proc/PID directory, for map_files/ and root/; -1: nothing is symbolized */
 	int memfd;  /* /proc/…/mem of the held process; -1: only the copied stack is there */
@@ -25,6 +31,9 @@ struct unwind_request {
 	uint64_t stack_start; /* where the copied bytes begin in the process */
 	const void *stack;    /* copied stack of threads[0], may be NULL */
 	size_t stack_size;
+	/* One a thread, in place of STACK, or NULL. The process was not held then, its stacks are
+	 * others by now: memfd gives the vDSO, and nothing else is read from it. */
+	const struct unwind_stack *stacks;
 	unsigned int max_frames; /* a thread; more are cut and marked */
 	uint64_t timeout_ns;	 /* for all threads together */
 };

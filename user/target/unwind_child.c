@@ -175,6 +175,8 @@ static int unwind_all(const struct unwind_request *req, int replyfd)
 	for (size_t i = 0; i < req->thread_count && r == 0; i++) {
 		_cleanup_json_ json_t *thread = NULL;
 
+		if (req->stacks)
+			session.stack = req->stacks[i];
 		unwind_frames_walk(&session, &req->threads[i], &trace);
 		thread = thread_json(&session, req->threads[i].tid, &trace);
 		r = thread ? send_line(replyfd, thread) : -ENOMEM;

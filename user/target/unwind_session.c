@@ -60,14 +60,14 @@ static int find_debuginfo(Dwfl_Module *mod, void **userdata, const char *name, D
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static bool copied_word(const struct unwind_request *req, uint64_t address, uint64_t *out)
+static bool copied_word(const struct unwind_stack *stack, uint64_t address, uint64_t *out)
 {
-	uint64_t at = address - req->stack_start;
+	uint64_t at = address - stack->start;
 
-	if (!req->stack || address < req->stack_start || req->stack_size < sizeof(*out) ||
-		at > req->stack_size - sizeof(*out))
+	if (!stack->bytes || address < stack->start || stack->size < sizeof(*out) ||
+		at > stack->size - sizeof(*out))
 		return false;
-	memcpy(out, (const char *)req->stack + at, sizeof(*out));
+	memcpy(out, (const char *)stack->bytes + at, sizeof(*out));
 	return true;
 }
 
@@ -79,7 +79,7 @@ static bool load_page(struct unwind_session *s, uint64_t address)
 	if (p->size && p->address == address)
 		return true;
 	p->size = 0;
-	if (s->req->memfd < 0)
+	if (s->req->memfd < 0 || s->req->stacks)
 		return false;
 	n = pread(s->req->memfd, p->bytes, PAGE, (off_t)address);
 	if (n <= 0)
@@ -93,7 +93,7 @@ bool unwind_session_word(struct unwind_session *s, uint64_t address, uint64_t *o
 {
 	unsigned char bytes[sizeof(*out)];
 
-	if (copied_word(s->req, address, out))
+	if (copied_word(&s->stack, address, out))
 		return true;
 	if (address > UINT64_MAX - sizeof(*out))
 		return false;
@@ -238,7 +238,9 @@ int unwind_session_open(const struct unwind_request *req, const struct unwind_mo
 	struct unwind_session *s)
 {
 	elf_version(EV_CURRENT);
-	*s = (struct unwind_session){.req = req, .modules = modules};
+	*s = (struct unwind_session){.req = req,
+		.modules = modules,
+		.stack = {req->stack_start, req->stack, req->stack_size}};
 	s->page = calloc(1, sizeof(*s->page));
 	s->places = calloc(PLACES, sizeof(*s->places));
 	s->arch = machine();

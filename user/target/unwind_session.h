@@ -32,6 +32,7 @@ struct unwind_place { /* what is known of a code address; strings live as long a
 struct unwind_session {
 	const struct unwind_request *req;
 	const struct unwind_modules *modules;
+	struct unwind_stack stack; /* of the thread that is being unwound */
 	Dwfl *dwfl;
 	Elf *arch; /* tells libdwfl the machine when there is no module */
 	Elf *vdso;
