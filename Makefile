@@ -175,11 +175,20 @@ $(BUILD)/tests/bench/target: tests/bench/target.c Makefile
 	@mkdir -p $(@D)
 	$(call QUIET,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -pthread -o $@ $<
 
+# What sampling costs beside reading /proc: 1,000 and 10,000 processes, a minute.
+bench-sampler: $(BUILD)/tests/bench/sampler
+	$(Q)BENCH_DOC=docs/PERFORMANCE.md tests/bench/sampler $<
+
+$(BUILD)/tests/bench/sampler: tests/bench/sampler.c $(BUILD)/libcoretrap.a
+	@mkdir -p $(@D)
+	$(call QUIET,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
 clean:
 	rm -rf $(BUILD)
 
 .PHONY: all install check check-format check-tidy check-cppcheck check-includes check-style unit unit-asan fuzz \
-	fuzz-run faults targets system vm bench clean
+	fuzz-run faults targets system vm bench \
+	bench-sampler clean
 .DELETE_ON_ERROR:
 .SECONDARY: $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 -include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(FUZZ_SOURCES:%.c=$(BUILD)/%.d)
