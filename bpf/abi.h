@@ -238,7 +238,7 @@ struct ct_request {
 	__u16 padding[3];
 	__u8 local[16], peer[16]; /* AF_INET: the first 4 bytes; AF_UNIX: nothing */
 	char method[CT_METHOD_SIZE];
-	char path[CT_PATH_SIZE]; /* without query and parameters; AF_UNIX client: the socket's */
+	char path[CT_PATH_SIZE]; /* without query and parameters */
 	char traceparent[CT_TRACEPARENT_SIZE];
 	char request_id[CT_REQUEST_ID_SIZE];
 };
