@@ -136,6 +136,7 @@ Test(actions, program_gets_the_incident)
 Test(actions, program_does_not_get_what_is_ours)
 {
 	struct case_run c;
+	const char *ignored;
 
 	setenv("NOTIFY_SOCKET", "/run/x", 1);
 	setenv("CORETRAP_PID", "1", 1);
@@ -146,7 +147,9 @@ Test(actions, program_does_not_get_what_is_ours)
 	cr_assert_not_null(strstr(output(&c), "CORETRAP_PID=42\n"));
 	cr_assert_null(strstr(output(&c), "CORETRAP_PID=1\n"));
 	cr_assert_null(strstr(output(&c), "NOTIFY_SOCKET"));
-	cr_assert_not_null(strstr(output(&c), "SigIgn:\t0000000000000000\n"), "%s", output(&c));
+	ignored = strstr(output(&c), "SigIgn:\t");
+	/* Not the two that the C library keeps for itself, which nobody can set back. */
+	cr_assert(ignored && !(strtoull(ignored + 8, NULL, 16) & ~(3ULL << 31)), "%s", output(&c));
 	end(&c);
 }
 
