@@ -32,8 +32,9 @@ struct frame {
 
 struct output {
 	struct window window;
-	uint64_t hole;	 /* zeros not written yet, so that neighbours become one */
 	ZSTD_CCtx *zstd; /* NULL: uncompressed */
+	uint64_t at;	 /* compressed: bytes of the core so far */
+	uint64_t size;	 /* and of the file */
 	bool in_frame;
 	struct frame large, small;
 	void *buffer;
@@ -54,9 +55,10 @@ static int put_compressed(struct output *o, const void *data, size_t len, ZSTD_E
 
 		if (ZSTD_isError(left))
 			return -ENOMEM;
-		r = window_write(&o->window, o->buffer, out.pos);
+		r = window_write(&o->window, o->size, o->buffer, out.pos);
 		if (r < 0)
 			return r;
+		o->size += out.pos;
 		finished = end == ZSTD_e_continue ? in.pos == in.size : left == 0;
 	}
 	o->in_frame = end != ZSTD_e_end;
@@ -104,14 +106,15 @@ static int put_frames(struct output *o, struct frame *f, size_t zero_bytes, uint
 			return r;
 	}
 	for (; *len >= zero_bytes; *len -= zero_bytes) {
-		r = window_write(&o->window, f->data, f->size);
+		r = window_write(&o->window, o->size, f->data, f->size);
 		if (r < 0)
 			return r;
+		o->size += f->size;
 	}
 	return 0;
 }
 
-static int put_compressed_hole(struct output *o, uint64_t len)
+static int put_hole(struct output *o, uint64_t len)
 {
 	int r = 0;
 
@@ -130,16 +133,6 @@ static int put_compressed_hole(struct output *o, uint64_t len)
 		len -= part;
 	}
 	return r;
-}
-
-static int flush_hole(struct output *o)
-{
-	uint64_t len = o->hole;
-
-	o->hole = 0;
-	if (!len)
-		return 0;
-	return o->zstd ? put_compressed_hole(o, len) : window_hole(&o->window, len);
 }
 
 static int set_up_zstd(struct output *o)
@@ -180,31 +173,37 @@ void output_set_threads(struct output *o, unsigned int threads)
 		ZSTD_CCtx_setParameter(o->zstd, ZSTD_c_nbWorkers, (int)threads);
 }
 
-int output_write(struct output *o, const void *data, size_t len)
+bool output_any_order(const struct output *o)
 {
-	int r = flush_hole(o);
-
-	if (r < 0)
-		return r;
-	if (o->zstd)
-		return put_compressed(o, data, len, ZSTD_e_continue);
-	return window_write(&o->window, data, len);
+	return !o->zstd && o->window.seekable;
 }
 
-int output_hole(struct output *o, uint64_t len)
+int output_write(struct output *o, uint64_t offset, const void *data, size_t len)
 {
-	return __builtin_add_overflow(o->hole, len, &o->hole) ? -EFBIG : 0;
+	int r;
+
+	if (!o->zstd)
+		return window_write(&o->window, offset, data, len);
+	r = put_hole(o, offset - o->at);
+	if (r == 0)
+		r = put_compressed(o, data, len, ZSTD_e_continue);
+	o->at = offset + len;
+	return r;
 }
 
-int output_finish(struct output *o, uint64_t *size)
+int output_finish(struct output *o, uint64_t size, uint64_t *written)
 {
-	int r = flush_hole(o);
+	int r;
 
+	*written = size;
+	if (!o->zstd)
+		return window_finish(&o->window, size);
+	r = put_hole(o, size - o->at);
 	if (r == 0 && o->in_frame)
 		r = put_compressed(o, NULL, 0, ZSTD_e_end);
 	if (r == 0)
-		r = window_finish(&o->window);
-	*size = o->window.at;
+		r = window_finish(&o->window, o->size);
+	*written = o->size;
 	return r;
 }
 

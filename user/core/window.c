@@ -10,11 +10,12 @@
 #include "lib/cleanup.h"
 #include "lib/io.h"
 
+/* What goes through the page cache is sent to the disk and dropped in windows of so many bytes. */
 #define WINDOW_SIZE (8UL << 20)
 /* Past the page cache, a write saves a copy and the work to drop it again, but waits for the disk:
  * not for a few pages. */
-#define DIRECT_MIN  (128UL << 10)
-#define DIRECT_UNIT 4096
+#define DIRECT_MIN (128UL << 10)
+#define PAGE	   4096
 
 /* A description of its own: the flags of FD are also somebody else's where it was inherited. Not
  * every file system has it. */
@@ -31,7 +32,7 @@ int window_open(int fd, struct window *out)
 	struct stat st;
 	int flags = fcntl(fd, F_GETFL);
 
-	*out = (struct window){.fd = fd, .directfd = -1};
+	*out = (struct window){.fd = fd, .directfd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 	if (flags < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	/* With O_APPEND, pwrite() ignores its offset: such a file is written like a pipe. */
@@ -51,97 +52,107 @@ void window_close(struct window *w)
  * is the caller's. */
 static void turn(struct window *w)
 {
-	sync_file_range(w->fd, (off_t)w->sent, (off_t)(w->at - w->sent), SYNC_FILE_RANGE_WRITE);
-	if (w->sent > w->dropped) {
-		sync_file_range(w->fd, (off_t)w->dropped, (off_t)(w->sent - w->dropped),
+	const struct stretch *d = &w->dirty, *s = &w->sent;
+
+	if (d->bytes)
+		sync_file_range(
+			w->fd, (off_t)d->start, (off_t)(d->end - d->start), SYNC_FILE_RANGE_WRITE);
+	if (s->bytes) {
+		sync_file_range(w->fd, (off_t)s->start, (off_t)(s->end - s->start),
 			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 				SYNC_FILE_RANGE_WAIT_AFTER);
-		posix_fadvise(w->fd, (off_t)w->dropped, (off_t)(w->sent - w->dropped),
-			POSIX_FADV_DONTNEED);
+		posix_fadvise(
+			w->fd, (off_t)s->start, (off_t)(s->end - s->start), POSIX_FADV_DONTNEED);
 	}
-	w->dropped = w->sent;
-	w->sent = w->at;
+	w->sent = w->dirty;
+	w->dirty = (struct stretch){0};
 }
 
-static bool is_direct(const struct window *w, const char *data, size_t len)
+/* Pages are written and dropped whole, or not at all. */
+static void note_dirty(struct window *w, uint64_t offset, size_t len)
+{
+	const uint64_t start = offset - offset % PAGE;
+	const uint64_t end = offset + len + (PAGE - (offset + len) % PAGE) % PAGE;
+	struct stretch *d = &w->dirty;
+
+	pthread_mutex_lock(&w->lock);
+	if (!d->bytes || start < d->start)
+		d->start = start;
+	if (end > d->end)
+		d->end = end;
+	d->bytes += len;
+	if (d->bytes >= WINDOW_SIZE)
+		turn(w);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static bool is_direct(struct window *w, uint64_t offset, const char *data, size_t len)
 {
 	return w->directfd >= 0 && len >= DIRECT_MIN &&
-	       ((uintptr_t)data | len | w->at) % DIRECT_UNIT == 0;
+	       ((uintptr_t)data | len | offset) % PAGE == 0 &&
+	       !__atomic_load_n(&w->no_direct, __ATOMIC_RELAXED);
 }
 
-static int write_at(struct window *w, const char *data, size_t len)
+static int write_at(struct window *w, uint64_t offset, const char *data, size_t len)
 {
 	while (len) {
-		bool direct = is_direct(w, data, len);
-		ssize_t n = pwrite(direct ? w->directfd : w->fd, data, len, (off_t)w->at);
+		bool direct = is_direct(w, offset, data, len);
+		size_t part = direct || len < WINDOW_SIZE ? len : WINDOW_SIZE;
+		ssize_t n = pwrite(direct ? w->directfd : w->fd, data, part, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && direct && errno == EINVAL) {
-			cleanup_close(&w->directfd); /* larger blocks than ours */
+		if (n < 0 && direct && errno == EINVAL) { /* larger blocks than ours */
+			__atomic_store_n(&w->no_direct, true, __ATOMIC_RELAXED);
 			continue;
 		}
 		if (n < 0)
 			return -errno;
+		if (!direct)
+			note_dirty(w, offset, (size_t)n);
 		data += n;
 		len -= (size_t)n;
-		w->at += (uint64_t)n;
+		offset += (uint64_t)n;
 	}
 	return 0;
 }
 
-int window_write(struct window *w, const void *data, size_t len)
-{
-	const char *p = data;
-	int r;
-
-	if (!w->seekable) {
-		w->at += len;
-		return io_write_all(w->fd, data, len);
-	}
-	while (len) {
-		uint64_t left = w->at - w->sent < WINDOW_SIZE ? WINDOW_SIZE - (w->at - w->sent) : 1;
-		size_t part = len < left ? len : (size_t)left;
-
-		r = write_at(w, p, part);
-		if (r < 0)
-			return r;
-		p += part;
-		len -= part;
-		if (w->at - w->sent >= WINDOW_SIZE)
-			turn(w);
-	}
-	return 0;
-}
-
-int window_hole(struct window *w, uint64_t len)
+static int write_zeros(struct window *w, uint64_t end)
 {
 	static const char zeros[65536];
 
-	if (w->seekable) {
-		if (w->at + len < w->at || w->at + len > INT64_MAX)
-			return -EFBIG;
-		w->at += len;
-		return 0;
-	}
-	while (len) {
-		size_t part = len < sizeof(zeros) ? (size_t)len : sizeof(zeros);
+	while (w->at < end) {
+		size_t part = end - w->at < sizeof(zeros) ? (size_t)(end - w->at) : sizeof(zeros);
 		int r = io_write_all(w->fd, zeros, part);
 
 		if (r < 0)
 			return r;
 		w->at += part;
-		len -= part;
 	}
 	return 0;
 }
 
-int window_finish(struct window *w)
+int window_write(struct window *w, uint64_t offset, const void *data, size_t len)
+{
+	int r;
+
+	if (offset > INT64_MAX || len > INT64_MAX - offset)
+		return -EFBIG;
+	if (w->seekable)
+		return write_at(w, offset, data, len);
+	r = write_zeros(w, offset);
+	if (r == 0)
+		r = io_write_all(w->fd, data, len);
+	w->at += len;
+	return r;
+}
+
+int window_finish(struct window *w, uint64_t size)
 {
 	if (!w->seekable)
-		return 0;
+		return write_zeros(w, size);
 	/* A hole at the end has no write that would make the file long enough. */
-	if (ftruncate(w->fd, (off_t)w->at) < 0)
+	if (ftruncate(w->fd, (off_t)size) < 0)
 		return -errno;
 	turn(w);
 	turn(w);

@@ -118,11 +118,11 @@ static int write_planned(const struct core_request *req, struct plan *plan, stru
 	if (r == 0)
 		output_set_threads(output, req->compress_threads);
 	if (r == 0)
-		r = output_write(output, head.data, head.size);
+		r = output_write(output, 0, head.data, head.size);
 	if (r == 0)
 		r = copy_memory(req, plan, output, &copy);
 	if (r == 0)
-		r = output_finish(output, &out->bytes);
+		r = output_finish(output, size, &out->bytes);
 	if (r < 0)
 		return r;
 	out->memory_bytes = copy.copied;
