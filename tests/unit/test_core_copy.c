@@ -14,6 +14,7 @@
 #include <zstd.h>
 
 #include "core/core.h"
+#include "core/vast.h"
 #include "core/window.h"
 #include "lib/cleanup.h"
 #include "lib/io.h"
@@ -254,4 +255,84 @@ Test(copy, a_full_disk_is_an_error_whichever_lane_meets_it)
 	own_open(&own);
 	cr_assert_eq(own_write(&own, fd, COMPRESS_NONE, &result), -ENOSPC);
 	memory_close(&own.memory);
+}
+
+/* Page tables of a reservation: what was touched lies in it like islands. */
+#define ISLANDS 3
+
+struct reservation {
+	struct memory memory;
+	uint64_t islands[ISLANDS];
+};
+
+static int skip_to_island(struct memory *m, uint64_t *address, uint64_t end)
+{
+	const struct reservation *r = (const struct reservation *)m;
+	uint64_t next = end;
+
+	for (size_t i = 0; i < ISLANDS; i++)
+		if (r->islands[i] >= *address && r->islands[i] < next)
+			next = r->islands[i];
+	*address = next;
+	return 0;
+}
+
+Test(vast, leaves_out_what_nobody_touched_and_nothing_else)
+{
+	const uint64_t start = 0x100000000000, end = start + (1UL << 45);
+	struct reservation r = {
+		.memory.skip = skip_to_island,
+		/* The last two have only a little between them. */
+		.islands = {start, start + (1UL << 44), start + (1UL << 44) + VAST_SIZE / 2},
+	};
+	_cleanup_plan_ struct plan p = {.v = calloc(2, sizeof(*p.v)), .n = 2, .room = 2};
+	uint64_t at = start, in_core = 0, out = 0;
+
+	p.v[0] = (struct segment){
+		.start = start, .end = end, .file_size = end - start, .untouched_is_zero = true};
+	/* What is a file's is not zero, touched or not. */
+	p.v[1] = (struct segment){.start = end, .end = end + VAST_SIZE, .file_size = VAST_SIZE};
+	p.memory_size = end - start + VAST_SIZE;
+	cr_assert_eq(vast_leave_out(&p, &r.memory), 0);
+	for (size_t i = 0; i < p.n; i++) {
+		const struct segment *s = &p.v[i];
+
+		cr_assert_eq(s->start, at);
+		cr_assert_lt(s->start, s->end);
+		cr_assert(s->file_size == 0 || s->file_size == s->end - s->start);
+		for (size_t k = 0; k < ISLANDS; k++)
+			if (r.islands[k] >= s->start && r.islands[k] < s->end)
+				cr_assert_neq(s->file_size, 0, "island %zu", k);
+		in_core += s->file_size;
+		out += s->file_size ? 0 : s->end - s->start;
+		at = s->end;
+	}
+	cr_assert_eq(at, end + VAST_SIZE);
+	cr_assert_eq(in_core, p.memory_size);
+	cr_assert_leq(in_core, 2 * ISLANDS * VAST_SIZE);
+	cr_assert_eq(out, p.left_out[PLAN_VAST].bytes);
+	cr_assert_eq(p.left_out[PLAN_VAST].mappings, 1);
+}
+
+Test(vast, finds_the_one_touched_page_of_a_terabyte)
+{
+	_cleanup_close_ int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const size_t size = 1UL << 40;
+	_cleanup_memory_ struct memory memory = {0};
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const uint64_t touched = (uintptr_t)p + size / 2 + 5 * MEMORY_PAGE;
+	uint64_t at = (uintptr_t)p;
+
+	cr_assert_neq(p, MAP_FAILED);
+	cr_assert_eq(memory_open(self, &memory), 0);
+	madvise(p, size, MADV_NOHUGEPAGE);
+	*(volatile char *)touched = 1;
+	cr_assert_eq(memory.skip(&memory, &at, (uintptr_t)p + size), 0);
+	if (at == (uintptr_t)p)
+		cr_skip_test("this kernel has no PAGEMAP_SCAN");
+	cr_assert_eq(at, touched);
+	at += MEMORY_PAGE;
+	cr_assert_eq(memory.skip(&memory, &at, (uintptr_t)p + size), 0);
+	cr_assert_eq(at, (uintptr_t)p + size);
 }

@@ -83,6 +83,15 @@ static int read_pages(struct memory *memory, uint64_t address, size_t pages, uin
 	return r;
 }
 
+static int skip_pages(struct memory *memory, uint64_t *address, uint64_t end)
+{
+	struct snapshot_memory *m = (struct snapshot_memory *)memory;
+	size_t len = end - *address;
+	struct memory *from = source(m, *address, &len);
+
+	return is_void(m) ? -ESRCH : from->skip(from, address, *address + len);
+}
+
 static bool same(const struct mapping *a, const struct mapping *b)
 {
 	return a && a->start == b->start && a->end == b->end && a->offset == b->offset &&
@@ -168,8 +177,11 @@ static int open_image(struct snapshot *s, const struct maps *before)
 	char path[32];
 	int r;
 
-	s->memory.memory = (struct memory){
-		.read = read_memory, .pages = read_pages, .memfd = -1, .pagemapfd = -1};
+	s->memory.memory = (struct memory){.read = read_memory,
+		.pages = read_pages,
+		.skip = skip_pages,
+		.memfd = -1,
+		.pagemapfd = -1};
 	s->memory.maps = &s->maps;
 	if (s->hold.way != HOLD_FORK) {
 		if (s->hold.way == HOLD_STOP)

@@ -50,6 +50,3 @@ struct core_result {
 int core_write(const struct core_request *req, struct core_result *out);
 void core_result_free(struct core_result *r);
 #define _cleanup_core_result_ __attribute__((cleanup(core_result_free)))
-
-/* Bytes of memory the plan would write, for space checks and estimates; 0 or -errno. */
-int core_estimate(const struct core_request *req, uint64_t *bytes);

@@ -37,26 +37,6 @@ static size_t find(const struct plan *p, uint64_t address)
 	return low < p->n && p->v[low].start <= address ? low : p->n;
 }
 
-/* Cuts segment I at ADDRESS, which lies inside of it; both halves are all in the core. */
-static int cut(struct plan *p, size_t i, uint64_t address)
-{
-	struct segment *v = p->v;
-
-	if (p->n == p->room) {
-		v = reallocarray(v, p->room + 1, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		p->v = v;
-		p->room++;
-	}
-	memmove(&v[i + 1], &v[i], (p->n - i) * sizeof(*v));
-	p->n++;
-	v[i].end = v[i + 1].start = address;
-	v[i].file_size = v[i].end - v[i].start;
-	v[i + 1].file_size = v[i + 1].end - address;
-	return 0;
-}
-
 /* A goroutine's stack lies amid the heap, and newer C libraries put no gap between stacks: cuts the
  * frames at SP out of what is too large to come first. */
 static int cut_stack(struct plan *p, uint64_t sp)
@@ -70,9 +50,9 @@ static int cut_stack(struct plan *p, uint64_t sp)
 		p->v[i].file_size != p->v[i].end - p->v[i].start)
 		return 0;
 	if (end > start && end < p->v[i].end)
-		r = cut(p, i, end);
+		r = plan_cut(p, i, end);
 	if (r == 0 && start > p->v[i].start && start < p->v[i].end)
-		r = cut(p, i, start);
+		r = plan_cut(p, i, start);
 	return r;
 }
 

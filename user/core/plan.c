@@ -184,6 +184,25 @@ int plan_build(const struct plan_input *in, struct plan *out)
 	return 0;
 }
 
+int plan_cut(struct plan *p, size_t i, uint64_t address)
+{
+	struct segment *v = p->v;
+
+	if (p->n == p->room) {
+		v = reallocarray(v, p->room + 1, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		p->v = v;
+		p->room++;
+	}
+	memmove(&v[i + 1], &v[i], (p->n - i) * sizeof(*v));
+	p->n++;
+	v[i].end = v[i + 1].start = address;
+	v[i].file_size = v[i].end - v[i].start;
+	v[i + 1].file_size = v[i + 1].end - address;
+	return 0;
+}
+
 uint64_t plan_place(struct plan *p, uint64_t first)
 {
 	for (size_t i = 0; i < p->n; i++) {
@@ -204,6 +223,7 @@ const char *plan_reason_text(enum plan_reason reason)
 		[PLAN_SECRET] = "memfd_secret",
 		[PLAN_DEVICE] = "device memory",
 		[PLAN_FILTER] = "coredump_filter",
+		[PLAN_VAST] = "never touched, 32 GiB or more in a row",
 	};
 
 	return texts[reason];

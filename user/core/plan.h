@@ -34,6 +34,7 @@ enum plan_reason {
 	PLAN_DEVICE,
 	PLAN_FILTER,
 	PLAN_KIND, /* the dump kind does not ask for it */
+	PLAN_VAST, /* reserved, never touched: see vast.h */
 	PLAN_REASONS,
 };
 
@@ -75,6 +76,8 @@ bool plan_may_need_header(const struct mapping *m, unsigned int filter);
 
 /* 0 or -ENOMEM. Offsets are not set yet. */
 int plan_build(const struct plan_input *in, struct plan *out);
+/* Cuts segment I, which is all in the core, at ADDRESS inside of it. 0 or -ENOMEM. */
+int plan_cut(struct plan *p, size_t i, uint64_t address);
 /* Puts first in the file what a core that is cut short needs most: the stack at SP[0], the
  * trigger's thread's, cut out of a large segment; then the N - 1 others' stacks, and all that is
  * small. 0 or -ENOMEM. */

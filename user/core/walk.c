@@ -37,9 +37,23 @@ static int look_at_pages(struct walk *w, const struct segment *s, size_t pages)
 	return 0;
 }
 
+/* A reservation of terabytes is passed at once. Pages of shared memory that only others touched
+ * are in no page table of this process. */
+static int skip(struct walk *w)
+{
+	const uint64_t from = w->at;
+	int r = 0;
+
+	if (w->segment->untouched_is_zero && !w->segment->shared && w->memory->skip)
+		r = w->memory->skip(w->memory, &w->at, w->end);
+	w->skipped += w->at - from;
+	return r;
+}
+
 static int next_block(struct walk *w)
 {
 	uint64_t pages;
+	int r;
 
 	while (w->at == w->end) {
 		if (w->next == w->plan->n)
@@ -48,12 +62,16 @@ static int next_block(struct walk *w)
 		w->at = w->segment->start;
 		w->end = w->at + w->segment->file_size;
 	}
+	r = skip(w);
+	if (r < 0)
+		return r;
 	pages = (w->end - w->at) / MEMORY_PAGE;
 	if (pages > BLOCK_PAGES)
 		pages = BLOCK_PAGES;
 	w->block = w->at;
 	w->known = w->at + pages * MEMORY_PAGE;
-	return look_at_pages(w, w->segment, pages) < 0 ? -ESRCH : 1;
+	r = look_at_pages(w, w->segment, pages);
+	return r < 0 ? r : 1;
 }
 
 static bool is_touched(const struct walk *w)

@@ -13,6 +13,7 @@
 #include "core/output.h"
 #include "core/plan.h"
 #include "core/report.h"
+#include "core/vast.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -72,6 +73,8 @@ static int make_plan(const struct core_request *req, struct plan *plan, json_t *
 		return r;
 	input.elf = elf;
 	r = plan_build(&input, plan);
+	if (r == 0)
+		r = vast_leave_out(plan, req->memory);
 	return r == 0 ? order_plan(req, plan) : r;
 }
 
@@ -153,43 +156,4 @@ void core_result_free(struct core_result *r)
 {
 	json_decref(r->notes);
 	r->notes = NULL;
-}
-
-/* Bytes of S that are there: pages never touched become holes. */
-static uint64_t touched(struct memory *memory, const struct segment *s)
-{
-	uint8_t states[4096];
-	uint64_t bytes = 0;
-
-	if (!s->untouched_is_zero)
-		return s->file_size;
-	for (uint64_t at = 0; at < s->file_size;) {
-		uint64_t pages = (s->file_size - at) / MEMORY_PAGE;
-
-		if (pages > sizeof(states))
-			pages = sizeof(states);
-		if (memory->pages(memory, s->start + at, pages, states) < 0)
-			return bytes + (s->file_size - at);
-		for (size_t i = 0; i < pages; i++)
-			bytes += states[i] == MEMORY_UNTOUCHED ? 0 : MEMORY_PAGE;
-		at += pages * MEMORY_PAGE;
-	}
-	return bytes;
-}
-
-int core_estimate(const struct core_request *req, uint64_t *bytes)
-{
-	_cleanup_json_ json_t *notes = json_array();
-	_cleanup_plan_ struct plan plan = {0};
-	int r;
-
-	if (!notes)
-		return -ENOMEM;
-	r = make_plan(req, &plan, notes);
-	if (r < 0)
-		return r;
-	*bytes = 0;
-	for (size_t i = 0; i < plan.n; i++)
-		*bytes += touched(req->memory, &plan.v[i]);
-	return 0;
 }

@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -66,6 +67,52 @@ static int read_pagemap(struct memory *m, uint64_t address, size_t pages, uint8_
 		address += want * MEMORY_PAGE;
 		pages -= want;
 	}
+	return 0;
+}
+
+/* PAGEMAP_SCAN of Linux 6.7, which older headers do not have: Documentation/admin-guide/mm. It goes
+ * over page tables that are not there, where reading the pagemap gives 8 bytes for every page. */
+#define SCAN_PRESENT (1ULL << 3)
+#define SCAN_SWAPPED (1ULL << 4)
+
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arguments {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted,
+		category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN _IOWR('f', 16, struct scan_arguments)
+
+static int skip_untouched(struct memory *m, uint64_t *address, uint64_t end)
+{
+	struct scan_region found = {0};
+	struct scan_arguments a = {
+		.size = sizeof(a),
+		.start = *address,
+		.end = end,
+		.vec = (uintptr_t)&found,
+		.vec_len = 1,
+		.max_pages = 1,
+		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		.return_mask = SCAN_PRESENT | SCAN_SWAPPED,
+	};
+	uint64_t entry;
+	int n;
+
+	do
+		n = ioctl(m->pagemapfd, SCAN, &a);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return 0;
+	/* An address space that has gone has no pages either: the scan holds if it is there still.
+	 */
+	if (pread(m->pagemapfd, &entry, sizeof(entry),
+		    (off_t)(*address / MEMORY_PAGE * sizeof(entry))) != sizeof(entry))
+		return -ESRCH;
+	*address = n > 0 ? found.start : end;
 	return 0;
 }
 
@@ -140,6 +187,7 @@ int memory_open(int taskfd, struct memory *out)
 		.read = read_mem,
 		.pages = read_pagemap,
 		.shared = find_shared,
+		.skip = skip_untouched,
 		.memfd = TAKE_FD(memfd),
 		.pagemapfd = TAKE_FD(pagemapfd),
 		.taskfd = TAKE_FD(dirfd),

@@ -30,6 +30,9 @@ struct memory {
 	 * NULL. */
 	int (*shared)(struct memory *m, const struct mapping *mapping, uint64_t address,
 		size_t pages, uint8_t *states);
+	/* Moves *ADDRESS on to the first page before END that may not be MEMORY_UNTOUCHED, or to
+	 * END; it stays where it is on kernels that cannot tell. 0 or -ESRCH. May be NULL. */
+	int (*skip)(struct memory *m, uint64_t *address, uint64_t end);
 	int memfd;     /* /proc/…/mem */
 	int pagemapfd; /* /proc/…/pagemap */
 	int taskfd;    /* the directory they were opened in */
