@@ -8,6 +8,24 @@ char LICENSE[] SEC("license") = "GPL";
 
 const volatile struct ct_config config = {};
 
+/* A copy of a process that was made for its capture: traced from birth, and its end is no signal to
+ * anybody. It never runs, so nothing that it inherits may make a target of it, nor its SIGKILL a
+ * death. */
+static __always_inline bool is_snapshot(struct task_struct *child)
+{
+	return BPF_CORE_READ(child, exit_signal) == 0 && BPF_CORE_READ(child, ptrace) != 0;
+}
+
+static __always_inline void ignore_snapshot(struct task_struct *child, __u32 tgid)
+{
+	struct ct_mark ignored = {};
+
+	ignored.start_ticks = BPF_CORE_READ(child, start_boottime) / NSEC_PER_TICK;
+	ignored.exec_id = BPF_CORE_READ(child, self_exec_id);
+	if (bpf_map_update_elem(&marks, &tgid, &ignored, BPF_ANY))
+		count_loss(CT_LOSS_MARK_TABLE_FULL);
+}
+
 SEC("?tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -17,6 +35,10 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 
 	if (tgid == (__u32)BPF_CORE_READ(parent, tgid) || is_kernel_thread(child))
 		return 0; /* a thread */
+	if (is_snapshot(child)) {
+		ignore_snapshot(child, tgid);
+		return 0;
+	}
 	mark = mark_of(parent);
 	if (!mark || !(mark->flags & CT_MARK_INHERIT))
 		return 0;

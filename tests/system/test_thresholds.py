@@ -253,6 +253,18 @@ def test_capture_is_of_the_process(t):
     tell(process, "fds", 1)  # it goes on
 
 
+def test_its_clone_is_no_target(t):
+    """A capture's copy of the process neither joins the targets nor dies as one."""
+    name = t.copy_target("burn", "cloned-burner")
+    process = t.target(name, ready=True)
+    w = t.watch("--name", "cloned-burner", "--signal", "fatal", "--threads", 20, "-n", 2, "--every", "1s", "--kind",
+                "mini")
+    tell(process, "threads", 30)
+    assert w.wait_exit(30) == 0, w.events
+    assert not w.of("target") and not w.of("exit"), w.events
+    assert {dig(e, "process.pid") for e in w.of("trip")} == {process.pid}, w.of("trip")
+
+
 def build_path(process):
     return os.readlink(f"/proc/{process.pid}/exe")
 

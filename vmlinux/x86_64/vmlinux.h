@@ -56,6 +56,8 @@ struct task_struct {
 	struct thread_struct thread;
 	struct list_head thread_node;
 	struct sched_entity se;
+	__s32 exit_signal;
+	__u32 ptrace;
 };
 
 typedef struct {
