@@ -17,6 +17,7 @@
 #include "core/vast.h"
 #include "core/window.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/io.h"
 
 #define MIB   (1UL << 20)
@@ -100,6 +101,23 @@ Test(window, takes_blocks_in_any_order_from_several_threads)
 	}
 	/* What was not written takes no space: half of every other block, and the end. */
 	cr_assert_lt(disk_bytes(fd), THREADS * EACH * (BLOCK / 4 * 3 + 4096));
+}
+
+Test(window, keeps_to_its_speed)
+{
+	_cleanup_close_ int fd = temporary();
+	_cleanup_free_ char *data = calloc(1, 2 * MIB);
+	struct window w;
+	uint64_t began;
+
+	cr_assert_eq(window_open(fd, &w), 0);
+	began = clock_now_ns(CLOCK_MONOTONIC);
+	window_pace(&w, 16 * MIB);
+	for (uint64_t i = 0; i < 4; i++)
+		cr_assert_eq(window_write(&w, i * 2 * MIB, data, 2 * MIB), 0);
+	cr_assert_geq(clock_now_ns(CLOCK_MONOTONIC) - began, 500 * NSEC_PER_MSEC);
+	cr_assert_eq(window_finish(&w, 8 * MIB), 0);
+	window_close(&w);
 }
 
 Test(window, says_where_a_file_may_not_grow_any_more)

@@ -65,6 +65,10 @@ static void take_answer(struct broker_client *c)
 		.output = json_get_text(c->json, "output", NULL),
 		.comment = json_get_text(c->json, "comment", NULL),
 		.ignore_core_limit = json_is_true(json_object_get(c->json, "ignore_core_limit")),
+		.host.keep_free = (uint64_t)json_get_int(c->json, "keep_free", 0),
+		.host.keep_free_pct = (unsigned int)json_get_int(c->json, "keep_free_pct", 0),
+		.host.write_speed = (uint64_t)json_get_int(c->json, "write_speed", 0),
+		.host.crash_at_once = (unsigned int)json_get_int(c->json, "crash_at_once", 0),
 	};
 	c->event = json_object_get(c->json, "event");
 	c->decision = (struct decision){

@@ -176,6 +176,14 @@ static int put_options(json_t *json, const struct capture_options *what)
 	if (r == 0)
 		r = json_put_bool(json, "ignore_core_limit", what->ignore_core_limit);
 	if (r == 0)
+		r = json_put_int(json, "keep_free", (int64_t)what->host.keep_free);
+	if (r == 0)
+		r = json_put_int(json, "keep_free_pct", what->host.keep_free_pct);
+	if (r == 0)
+		r = json_put_int(json, "write_speed", (int64_t)what->host.write_speed);
+	if (r == 0)
+		r = json_put_int(json, "crash_at_once", what->host.crash_at_once);
+	if (r == 0)
 		r = put_text_or_none(json, "output", what->output);
 	return r == 0 ? put_text_or_none(json, "comment", what->comment) : r;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "capture/limits.h"
@@ -38,9 +39,10 @@ struct work {
 	struct core_result core;
 	struct store_entry entry;
 	enum core_kind kind;
-	json_t *incident; /* owned */
-	json_t *capture;  /* borrowed from incident */
-	json_t *notes;	  /* borrowed from capture */
+	uint64_t keep_free; /* bytes of the file system */
+	json_t *incident;   /* owned */
+	json_t *capture;    /* borrowed from incident */
+	json_t *notes;	    /* borrowed from capture */
 	bool complete;
 	char **reason;
 };
@@ -242,6 +244,25 @@ static bool target_gone(const struct capture_job *job)
 	return stat_read(job->taskfd, &stat) < 0 || stat.state == 'Z' || stat.state == 'X';
 }
 
+static uint64_t keep_free(const struct capture_job *job)
+{
+	const struct host_share *host = &job->what->host;
+	uint64_t bytes = host->keep_free > CAPTURE_KEEP_FREE ? host->keep_free : CAPTURE_KEEP_FREE;
+	struct statvfs fs;
+	uint64_t share;
+
+	if (!host->keep_free_pct || fstatvfs(job->output_fd, &fs) < 0)
+		return bytes;
+	share = fs.f_blocks * fs.f_frsize / 100 * host->keep_free_pct;
+	return share > bytes ? share : bytes;
+}
+
+/* A process that stands still for it is not kept waiting. */
+static uint64_t write_speed(const struct capture_job *job)
+{
+	return job->source && job->source->hurry ? 0 : job->what->host.write_speed;
+}
+
 static int write_core(struct work *w, int fd)
 {
 	const struct capture_job *job = w->job;
@@ -254,7 +275,8 @@ static int write_core(struct work *w, int fd)
 		.coredump_filter = coredump_filter(w),
 		.incident = w->incident,
 		.deadline_ns = job->deadline_ns,
-		.keep_free = CAPTURE_KEEP_FREE,
+		.keep_free = w->keep_free,
+		.write_speed = write_speed(job),
 		.fd = fd,
 		.progress = job->source ? job->source->progress : NULL,
 		.progress_arg = job->source ? job->source->arg : NULL};
@@ -323,7 +345,7 @@ static int begin_entry(struct work *w, const struct store *store)
 		.comm = w->identity.comm,
 		.pid = w->job->process->pid,
 		.trigger = w->job->trigger};
-	int r = store_check_space(store, 0, CAPTURE_KEEP_FREE);
+	int r = store_check_space(store, 0, w->keep_free);
 
 	if (r == 0)
 		r = store_begin(store, &name, &w->entry);
@@ -395,6 +417,7 @@ int capture_job_run(const struct capture_job *job, json_t **incident, char **rea
 		.reason = reason};
 	int r = begin_incident(&w);
 
+	w.keep_free = keep_free(job);
 	if (r == 0)
 		r = choose_kind(&w);
 	if (r == 0)

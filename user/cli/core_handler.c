@@ -278,12 +278,13 @@ static json_t *run_worker(struct handler *h, const struct broker_client *client)
 }
 
 /* Slot and registers, once for all captures of this process. NULL, or what came in the way. */
-static json_t *prepare(struct handler *h)
+static json_t *prepare(struct handler *h, unsigned int slots)
 {
 	int r = 0;
 
 	if (h->slotfd < 0)
-		r = guard_take_slot(h->runtimefd, SLOTS, h->start_ns + SLOT_NS, &h->slotfd);
+		r = guard_take_slot(
+			h->runtimefd, slots ? slots : SLOTS, h->start_ns + SLOT_NS, &h->slotfd);
 	if (r == -ETIMEDOUT)
 		return capture_result_failure("throttled",
 			"other captures ran all the time that this process could wait");
@@ -306,7 +307,7 @@ static void capture(struct handler *h, struct broker_client *client)
 
 	if (guard_step_back(client->cgroup) < 0)
 		log_debug("msg=\"not in the daemon's cgroup\" pid=%d", h->question.pid);
-	result = prepare(h);
+	result = prepare(h, client->what.host.crash_at_once);
 	if (!result)
 		result = run_worker(h, client);
 	/* The daemon may have ended meanwhile: the capture is there all the same. */

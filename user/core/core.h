@@ -28,7 +28,8 @@ struct core_request {
 	const json_t *incident;	       /* goes into the note owned by "coretrap"; may be NULL */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0: none; past it the rest is left out, and said */
 	uint64_t keep_free; /* bytes the file system must keep free; below, the rest is left out */
-	int fd;		    /* regular file (holes are made) or a pipe; at offset 0 */
+	uint64_t write_speed; /* bytes a second into a file; 0: as fast as it goes */
+	int fd;		      /* regular file (holes are made) or a pipe; at offset 0 */
 	void (*progress)(
 		void *arg, uint64_t done, uint64_t total); /* bytes of memory; may be NULL */
 	void *progress_arg;

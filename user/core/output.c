@@ -173,6 +173,11 @@ void output_set_threads(struct output *o, unsigned int threads)
 		ZSTD_CCtx_setParameter(o->zstd, ZSTD_c_nbWorkers, (int)threads);
 }
 
+void output_set_speed(struct output *o, uint64_t bytes)
+{
+	window_pace(&o->window, bytes);
+}
+
 bool output_any_order(const struct output *o)
 {
 	return !o->zstd && o->window.seekable;

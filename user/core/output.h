@@ -17,6 +17,8 @@ int output_open(int fd, enum core_compression compression, struct output **out);
 /* How many threads compress, before the first byte; 0: as many as the machine can spare. Without
  * effect where nothing is compressed. */
 void output_set_threads(struct output *o, unsigned int threads);
+/* Into a file, from now on, at most so many BYTES a second; 0: as fast as it goes. */
+void output_set_speed(struct output *o, uint64_t bytes);
 /* Whether output_write() may be called in any order, and from several threads at once: a seekable
  * file that is not compressed. Else each write comes behind the one before it. */
 bool output_any_order(const struct output *o);

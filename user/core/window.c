@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/io.h"
 
 /* What goes through the page cache is sent to the disk and dropped in windows of so many bytes. */
@@ -40,6 +42,27 @@ int window_open(int fd, struct window *out)
 	if (out->seekable)
 		out->directfd = open_direct(fd);
 	return 0;
+}
+
+void window_pace(struct window *w, uint64_t speed)
+{
+	w->speed = speed;
+	w->began_ns = clock_now_ns(CLOCK_MONOTONIC);
+}
+
+/* Bytes that were just written take their time, whichever thread wrote them. */
+static void keep_pace(struct window *w, size_t len)
+{
+	uint64_t sum, due;
+	struct timespec until;
+
+	if (!w->speed)
+		return;
+	sum = __atomic_add_fetch(&w->paced, len, __ATOMIC_RELAXED);
+	due = w->began_ns + (uint64_t)((double)sum / (double)w->speed * (double)NSEC_PER_SEC);
+	until = (struct timespec){(time_t)(due / NSEC_PER_SEC), (long)(due % NSEC_PER_SEC)};
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
 }
 
 void window_close(struct window *w)
@@ -138,8 +161,11 @@ int window_write(struct window *w, uint64_t offset, const void *data, size_t len
 
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EFBIG;
-	if (w->seekable)
-		return write_at(w, offset, data, len);
+	if (w->seekable) {
+		r = write_at(w, offset, data, len);
+		keep_pace(w, len);
+		return r;
+	}
 	r = write_zeros(w, offset);
 	if (r == 0)
 		r = io_write_all(w->fd, data, len);

@@ -120,6 +120,7 @@ static int write_planned(const struct core_request *req, struct plan *plan, stru
 		r = output_open(req->fd, req->compression, &output);
 	if (r == 0)
 		output_set_threads(output, req->compress_threads);
+	output_set_speed(output, req->write_speed);
 	if (r == 0)
 		r = output_write(output, 0, head.data, head.size);
 	if (r == 0)

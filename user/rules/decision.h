@@ -30,6 +30,14 @@ enum snapshot_mode {   /* how a live process is held while its core is written *
 	SNAPSHOT_STOP, /* the process stands still until its core is written */
 };
 
+/* What a capture may take of the host: the sentinel's limits, all 0 elsewhere. */
+struct host_share {
+	uint64_t keep_free;	    /* bytes of the file system that stay free */
+	unsigned int keep_free_pct; /* and percent of it; the larger of the two holds */
+	uint64_t write_speed;	    /* bytes a second; 0: no limit */
+	unsigned int crash_at_once; /* captures of dying processes; 0: the handler's own number */
+};
+
 /* WHAT of the command line (DESIGN.md, section 4). Strings are borrowed from the configuration. */
 struct capture_options {
 	enum core_kind kind;
@@ -42,6 +50,7 @@ struct capture_options {
 	bool ignore_core_limit;
 	enum snapshot_mode snapshot; /* of a live process */
 	uint64_t max_pause_ns;	     /* a live process stands still no longer; 0: no limit */
+	struct host_share host;
 };
 
 struct decision {
