@@ -12,7 +12,8 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *help; /* NULL: not for people */
 } commands[] = {
-	{"watch", cmd_watch, "watch processes, and capture those that die of a signal"},
+	{"watch", cmd_watch, "watch processes, and capture those that spring a trap"},
+	{"run", cmd_run, "the sentinel: the rules of a file, until it is told to end"},
 	{"dump", cmd_dump, "capture a running process, now"},
 	{"procdump", cmd_procdump, "dump by the command line of Sysinternals' ProcDump"},
 	{"list", cmd_list, "list the captures"},

@@ -127,15 +127,26 @@ const char *limits_drop_reason(
 	return NULL;
 }
 
-int limits_take_slot(int runtimefd, int *fd)
+static int take_slot(int runtimefd, unsigned int i, int *fd)
 {
-	_cleanup_close_ int slot =
-		openat(runtimefd, "live-slot", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int slot = -1;
+	char name[32];
 
+	snprintf(name, sizeof(name), "live-slot-%u", i);
+	slot = openat(runtimefd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (slot < 0)
 		return -errno;
 	if (flock(slot, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	*fd = TAKE_FD(slot);
 	return 0;
+}
+
+int limits_take_slot(int runtimefd, unsigned int n, int *fd)
+{
+	int r = take_slot(runtimefd, 0, fd);
+
+	for (unsigned int i = 1; r == -EBUSY && i < n; i++)
+		r = take_slot(runtimefd, i, fd);
+	return r;
 }

@@ -44,5 +44,6 @@ const char *limits_clone_obstacle(const struct limits_size *s, uint64_t headroom
 const char *limits_drop_reason(
 	const struct limits_host *h, const struct limits_size *s, uint64_t headroom);
 
-/* Takes the one slot for captures of live processes: *FD holds it. -EBUSY: another has it. */
-int limits_take_slot(int runtimefd, int *fd);
+/* Takes one of N slots (0: 1) for captures of live processes: *FD holds it. -EBUSY: others have
+ * them. */
+int limits_take_slot(int runtimefd, unsigned int n, int *fd);

@@ -63,6 +63,41 @@ static int open_probe(struct watching *w)
 	return r < 0 ? fail("targets", r) : 0;
 }
 
+static uint64_t share(uint64_t bytes, unsigned int percent)
+{
+	return bytes / 100 * percent;
+}
+
+/* 0 is no bound. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+/* The store's bounds hold from the beginning: what an earlier run left may be too much. */
+static int open_janitor(struct watching *w)
+{
+	const struct host_limits *limits = w->options->limits;
+	uint64_t available, size, free_share;
+	int r;
+
+	if (!limits || w->output.form != OUTPUT_STORE)
+		return 0;
+	r = store_space(&w->output.store, &available, &size);
+	if (r < 0)
+		return fail("store", r);
+	free_share = share(size, limits->store_free.per_cent);
+	w->janitor = (struct janitor){
+		.store = &w->output.store,
+		.keep.max_bytes =
+			least(limits->store_size.bytes, share(size, limits->store_size.per_cent)),
+		.keep.keep_free = limits->store_free.bytes > free_share ? limits->store_free.bytes
+									: free_share,
+		.again = true,
+	};
+	return 0;
+}
+
 static int open_capture(struct watching *w)
 {
 	char why[REGISTRY_WHY_MAX] = "";
@@ -74,6 +109,8 @@ static int open_capture(struct watching *w)
 	if (!watching_captures(w))
 		return 0;
 	r = destination_open(&w->rules.v[0].what, &w->output);
+	if (r == 0)
+		r = open_janitor(w);
 	if (r < 0 || !watching_takes_cores(w))
 		return r;
 	r = registry_join_host(&w->registry, why);
@@ -132,6 +169,7 @@ static int open_stages(struct watching *w)
 		.ledger = w->ledger,
 		.feed = &w->feed,
 		.followups = w->followups,
+		.at_once = w->options->limits ? w->options->limits->live_at_once : 1,
 		.output = &w->output,
 	};
 	struct exits_context exits = {
@@ -232,6 +270,7 @@ void watching_disarm(struct watching *w)
 
 	if (r < 0)
 		log_error("event=restore what=core_pattern error=\"%s\"", strerror(-r));
+	janitor_dismiss(&w->janitor);
 	lives_free(w->lives);
 	exits_free(w->exits);
 	followups_free(w->followups);

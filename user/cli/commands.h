@@ -12,6 +12,7 @@ enum exit_status {
 };
 
 int cmd_watch(int argc, char **argv);
+int cmd_run(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_procdump(int argc, char **argv);
 int cmd_list(int argc, char **argv);

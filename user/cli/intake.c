@@ -249,6 +249,28 @@ void watching_sample(struct watching *w)
 		begin_threshold(w, &trip);
 }
 
+static struct trip_counts sum(struct trip_counts a, struct trip_counts b)
+{
+	return (struct trip_counts){.tripped = a.tripped + b.tripped,
+		.captured = a.captured + b.captured,
+		.failed = a.failed + b.failed};
+}
+
+struct trip_counts watching_counts(const struct watching *w)
+{
+	return sum(sum(deaths_counts(w->deaths), lives_counts(w->lives)), exits_counts(w->exits));
+}
+
+static void keep_store(struct watching *w)
+{
+	uint64_t captured = watching_counts(w).captured;
+
+	if (captured != w->captured)
+		janitor_call(&w->janitor);
+	w->captured = captured;
+	janitor_check(&w->janitor);
+}
+
 void watching_check(struct watching *w)
 {
 	/* An end that was lost, or missed while arming, would be waited for. */
@@ -257,4 +279,7 @@ void watching_check(struct watching *w)
 	deaths_sweep(w->deaths);
 	if (w->registry)
 		losses_say_pattern(&w->feed, w->registry);
+	if (w->options->ledger_file)
+		ledger_file_save(w->options->ledger_file);
+	keep_store(w);
 }

@@ -203,15 +203,15 @@ int live_plan(
 	return 0;
 }
 
-/* One live capture at a time on a host. */
+/* One live capture at a time on a host, or as many as the sentinel is told. */
 static int wait_for_slot(const struct live_job *job, int runtimefd, int *fd)
 {
 	const struct timespec nap = {.tv_nsec = 20 * NSEC_PER_MSEC};
 	uint64_t end = clock_now_ns(CLOCK_MONOTONIC) + SLOT_NS;
 	int r;
 
-	while ((r = limits_take_slot(runtimefd, fd)) == -EBUSY && !is_cancelled(job) &&
-		clock_now_ns(CLOCK_MONOTONIC) < end)
+	while ((r = limits_take_slot(runtimefd, job->at_once, fd)) == -EBUSY &&
+		!is_cancelled(job) && clock_now_ns(CLOCK_MONOTONIC) < end)
 		nanosleep(&nap, NULL);
 	return r;
 }
@@ -222,7 +222,7 @@ void live_reap_orphans(void)
 
 	/* Whoever has the slot is at work with such a clone, and has reaped the others. */
 	if (runtime_open(RUNTIME_DIRECTORY, 0, &runtimefd) == 0 &&
-		limits_take_slot(runtimefd, &slot) == 0)
+		limits_take_slot(runtimefd, 1, &slot) == 0)
 		orphans_reap(runtimefd);
 }
 

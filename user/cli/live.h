@@ -17,6 +17,7 @@ struct live_job {
 	const char *trigger;  /* for the entry's name: "manual" … */
 	int output_fd;	      /* borrowed: as in capture_job */
 	const int *cancelled; /* not 0: break off, and leave nothing behind; may be NULL */
+	unsigned int at_once; /* captures of live processes on this host; 0: 1 */
 	bool background;      /* nobody waits for it: the writer takes what others leave */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */
 	void *progress_arg;

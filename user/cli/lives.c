@@ -39,7 +39,7 @@ struct live {
 struct lives {
 	struct lives_context context;
 	int epollfd;
-	struct live *head; /* the first is the one under way */
+	struct live *head; /* the first ones are under way */
 	struct trip_counts counts;
 };
 
@@ -129,7 +129,8 @@ static int capture(const struct lives *l, const struct live *live, int output_fd
 		.event = live->trip.event,
 		.trigger = trip_kind_name(live->trip.trip.kind),
 		.output_fd = output_fd,
-		.background = true};
+		.background = true,
+		.at_once = (unsigned int)l->context.at_once};
 	struct live_plan plan;
 	int r = process_open(live->trip.trip.pid, &process);
 
@@ -352,13 +353,21 @@ static int progress_one(struct lives *l, struct live *live)
 	return r < 0;
 }
 
+/* The first ones are under way, as many as may be at once. */
 void lives_progress(struct lives *l)
 {
-	while (l->head && progress_one(l, l->head)) {
-		struct live *over = l->head;
+	uint64_t at_once = 0;
 
-		l->head = over->next;
-		free_live(over);
+	for (struct live **at = &l->head; *at && at_once < l->context.at_once;) {
+		struct live *live = *at;
+
+		if (!progress_one(l, live)) {
+			at_once++;
+			at = &live->next;
+			continue;
+		}
+		*at = live->next;
+		free_live(live);
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Trips of processes that live, on their way to the last event that speaks of them.
  *
- * A capture may block on disks, so each runs in a process of its own, one at a time; the others
- * wait in the order in which they tripped. */
+ * A capture may block on disks, so each runs in a process of its own, one at a time, or as
+ * many as are allowed; the others wait in the order in which they tripped. */
 #pragma once
 
 #include <jansson.h>
@@ -26,6 +26,7 @@ struct lives_context {
 	struct followups *followups; /* run what follows a capture */
 	struct exits *exits;	     /* let go of what is captured */
 	struct destination *output;
+	uint64_t at_once; /* captures, at least 1 */
 };
 
 struct lives;

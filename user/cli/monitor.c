@@ -111,17 +111,9 @@ static bool is_content(const struct watching *w, uint64_t captured)
 	return w->rules.n == 1 && w->rules.v[0].count && captured >= w->rules.v[0].count;
 }
 
-static struct trip_counts sum(struct trip_counts a, struct trip_counts b)
-{
-	return (struct trip_counts){.tripped = a.tripped + b.tripped,
-		.captured = a.captured + b.captured,
-		.failed = a.failed + b.failed};
-}
-
 static int status(const struct watching *w)
 {
-	struct trip_counts counts =
-		sum(sum(deaths_counts(w->deaths), lives_counts(w->lives)), exits_counts(w->exits));
+	struct trip_counts counts = watching_counts(w);
 
 	if (counts.failed && !is_content(w, counts.captured))
 		return EXIT_FAILED;

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "cli/ledger_file.h"
+#include "config/host_limits.h"
 #include "rules/rule_set.h"
 #include "sink/feed.h"
 
@@ -13,10 +15,12 @@ struct monitor_options {
 	struct rule_set rules; /* captures go where the first one says */
 	struct ledger *ledger; /* the caller's, so that it can outlive a run */
 	struct feed feed;
-	uint64_t duration_ns; /* 0: no end */
-	char **command;	      /* to start and watch, NULL: none */
-	const char *name;     /* of the subcommand */
-	bool forever;	      /* not until the rules are spent or their targets gone */
+	uint64_t duration_ns;		  /* 0: no end */
+	char **command;			  /* to start and watch, NULL: none */
+	const char *name;		  /* of the subcommand */
+	const struct host_limits *limits; /* the sentinel's; NULL: those of a watch */
+	struct ledger_file *ledger_file;  /* where LEDGER is kept; NULL: nowhere */
+	bool forever;			  /* not until the rules are spent or their targets gone */
 	/* SIGHUP: reads the rules again; 0: they are others, or the same, and monitor_run() returns
 	 * MONITOR_RELOAD. NULL: the signal ends the watch like others. */
 	int (*reload)(void *arg);

@@ -8,6 +8,7 @@
 #include "cli/destination.h"
 #include "cli/exits.h"
 #include "cli/followups.h"
+#include "cli/janitor.h"
 #include "cli/launch.h"
 #include "cli/lives.h"
 #include "cli/monitor.h"
@@ -32,6 +33,8 @@ struct watching {
 	struct followups *followups;
 	struct thresholds *thresholds; /* NULL: no rule has one */
 	struct launch launch;
+	struct janitor janitor;
+	uint64_t captured; /* so many, when the janitor was called */
 	struct feed feed;
 	int epollfd, signalfd;
 };
@@ -56,5 +59,7 @@ bool watching_read_events(struct watching *w);
 void watching_read_handlers(struct watching *w);
 /* Samples the targets if it is time to, and takes those that trip. */
 void watching_sample(struct watching *w);
+/* What became of all trips. */
+struct trip_counts watching_counts(const struct watching *w);
 /* Once a second: what was lost, what ended unseen, who owns the core pattern. */
 void watching_check(struct watching *w);
