@@ -117,6 +117,36 @@ Test(profile, names_the_hot_function)
 	free(result.folded);
 }
 
+/* As a capture does it: the kernel gives the buffers to no child. */
+Test(profile, is_finished_by_a_child)
+{
+	_cleanup_close_ int go = -1;
+	struct process p = start(&go);
+	struct profile *profile;
+	int status;
+	pid_t pid;
+
+	cr_assert_eq(profile_start(&p, &profile), 0);
+	cr_assert_eq(write(go, "g", 1), 1);
+	usleep(500000);
+	profile_stop(profile);
+	profile_poll(profile); /* of no avail, and no harm */
+	usleep(300000);
+	pid = fork();
+	if (pid == 0) {
+		struct profile_result result = {0};
+		int r = profile_finish(profile, 20 * NSEC_PER_SEC, &result);
+
+		/* None from behind the stop. */
+		_exit(r < 0 || !strstr(result.folded, ";burn;hot_outer;hot_inner ") ||
+			result.samples > 60);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+	profile_free(profile);
+	end(&p);
+}
+
 Test(profile, of_a_process_that_waits_is_empty)
 {
 	_cleanup_close_ int go = -1;

@@ -17,9 +17,8 @@
 #include "probe/profile_fold.h"
 #include "target/maps.h"
 
-#define FREQUENCY  99	      /* not 100, lest it keeps step with the tick */
-#define RING_SIZE  (1u << 20) /* bytes a CPU: a second of samples of one thread that never waits */
-#define EVENTS_MAX 512	      /* descriptors */
+#define FREQUENCY 99	     /* not 100, lest it keeps step with the tick */
+#define RING_SIZE (1u << 20) /* bytes a CPU: a second of samples of one thread that never waits */
 
 struct ring {
 	int fd; /* the event that owns the buffer */
@@ -90,7 +89,7 @@ static int follow_on(struct profile *p, pid_t tid, int cpu)
 
 static int follow(struct profile *p, pid_t tid)
 {
-	if (p->event_count + (size_t)p->cpus > EVENTS_MAX) {
+	if (p->event_count + (size_t)p->cpus > PROFILE_EVENTS) {
 		p->counts.threads_left_out++;
 		return 0;
 	}
@@ -183,7 +182,7 @@ int profile_start(const struct process *process, struct profile **out)
 	p->random = process->start_ticks | 1;
 	p->cpus = (int)sysconf(_SC_NPROCESSORS_CONF);
 	p->rings = calloc((size_t)p->cpus, sizeof(*p->rings));
-	p->events = calloc(EVENTS_MAX, sizeof(*p->events));
+	p->events = calloc(PROFILE_EVENTS, sizeof(*p->events));
 	p->kept = calloc(PROFILE_KEPT, sizeof(*p->kept));
 	if (!p->rings || !p->events || !p->kept)
 		return -ENOMEM;
@@ -257,17 +256,45 @@ void profile_poll(struct profile *p)
 	}
 }
 
+/* A copy of a descriptor that some child has must not keep the event going. */
+static void disable(struct profile *p)
+{
+	for (int cpu = 0; p->rings && cpu < p->cpus; cpu++)
+		if (p->rings[cpu].head)
+			ioctl(p->rings[cpu].fd, PERF_EVENT_IOC_DISABLE, 0);
+	for (size_t i = 0; i < p->event_count; i++)
+		ioctl(p->events[i], PERF_EVENT_IOC_DISABLE, 0);
+}
+
+static void close_events(struct profile *p)
+{
+	for (size_t i = 0; i < p->event_count; i++)
+		close(p->events[i]);
+	p->event_count = 0;
+	for (int cpu = 0; p->rings && cpu < p->cpus; cpu++) {
+		struct ring *ring = &p->rings[cpu];
+
+		if (!ring->head)
+			continue;
+		munmap(ring->head, RING_SIZE + (size_t)sysconf(_SC_PAGESIZE));
+		close(ring->fd);
+		ring->head = NULL;
+	}
+}
+
+void profile_stop(struct profile *p)
+{
+	disable(p);
+	profile_poll(p);
+	close_events(p);
+}
+
 int profile_finish(struct profile *p, uint64_t timeout_ns, struct profile_result *out)
 {
 	size_t n;
 	int r;
 
-	for (int cpu = 0; cpu < p->cpus; cpu++)
-		if (p->rings[cpu].head)
-			ioctl(p->rings[cpu].fd, PERF_EVENT_IOC_DISABLE, 0);
-	for (size_t i = 0; i < p->event_count; i++)
-		ioctl(p->events[i], PERF_EVENT_IOC_DISABLE, 0);
-	profile_poll(p);
+	profile_stop(p);
 	n = p->counts.samples < PROFILE_KEPT ? (size_t)p->counts.samples : PROFILE_KEPT;
 	r = profile_fold(
 		p->process, &p->maps, p->kept, n, timeout_ns, &p->counts.folded, &p->counts.kept);
@@ -282,13 +309,8 @@ void profile_free(struct profile *p)
 {
 	if (!p)
 		return;
-	for (size_t i = 0; i < p->event_count; i++)
-		close(p->events[i]);
-	for (int cpu = 0; p->rings && cpu < p->cpus; cpu++)
-		if (p->rings[cpu].head) {
-			munmap(p->rings[cpu].head, RING_SIZE + (size_t)sysconf(_SC_PAGESIZE));
-			close(p->rings[cpu].fd);
-		}
+	disable(p);
+	close_events(p);
 	for (size_t i = 0; p->kept && i < PROFILE_KEPT; i++)
 		perf_sample_free(&p->kept[i]);
 	maps_free(&p->maps);

@@ -13,8 +13,9 @@
 
 #include "target/process.h"
 
-#define PROFILE_KEPT  512
-#define PROFILE_STACK 8192 /* bytes */
+#define PROFILE_KEPT   512
+#define PROFILE_STACK  8192 /* bytes */
+#define PROFILE_EVENTS 512  /* descriptors at most, and one more for each processor */
 
 struct profile;
 
@@ -33,6 +34,9 @@ int profile_start(const struct process *process, struct profile **out);
 /* Takes out what has gathered; to be called at least once a second, else samples are lost. Never
  * blocks. */
 void profile_poll(struct profile *p);
+/* Takes no more samples, and gives back events and buffers. To be called ahead of a fork() whose
+ * child is to finish: the kernel hands the buffers on to no child. */
+void profile_stop(struct profile *p);
 /* Stops, unwinds and names: takes up to TIMEOUT_NS, so not for the loop. FOLDED is "" where no
  * thread ran. 0 or -errno; P is still the caller's to free. */
 int profile_finish(struct profile *p, uint64_t timeout_ns, struct profile_result *out);
