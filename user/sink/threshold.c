@@ -10,6 +10,8 @@
 #include "lib/text.h"
 #include "rules/trip.h"
 
+#define OTHERS_LEAST 100 /* thousandths of a percent: less is the looks' own blur */
+
 /* ---- made ---- */
 
 static const char *const cpu_bases[] = {
@@ -106,6 +108,39 @@ int threshold_put(json_t *trigger, const struct rule *rule, const struct breach_
 	if (!first)
 		return -EINVAL;
 	return r || json_put_text(trigger, "kind", first) ? -ENOMEM : 0;
+}
+
+static json_t *share_json(const struct share *s)
+{
+	_cleanup_json_ json_t *o = json_object();
+	int r = 0;
+
+	if (!o)
+		return NULL;
+	r |= json_put_int(o, "tid", s->tid);
+	r |= json_put_text_n(o, "comm", s->comm, strnlen(s->comm, sizeof(s->comm)));
+	r |= put_percent(o, "share", s->share);
+	r |= put_percent(o, "cpu_percent", s->cpu);
+	return r ? NULL : json_incref(o);
+}
+
+int threshold_put_shares(json_t *trigger, const struct shares *shares)
+{
+	json_t *cpu = json_object_get(trigger, "cpu"), *threads;
+	int r;
+
+	if (!cpu)
+		return 0;
+	threads = json_array();
+	r = json_put(cpu, "threads", threads);
+	for (size_t i = 0; r == 0 && i < shares->n; i++)
+		r = json_array_append_new(threads, share_json(&shares->top[i]));
+	r |= put_count(cpu, "threads_ms", shares->window_ns / NSEC_PER_MSEC);
+	if (shares->more)
+		r |= put_count(cpu, "more_threads", shares->more);
+	if (shares->rest >= OTHERS_LEAST)
+		r |= put_percent(cpu, "other_share", shares->rest);
+	return r ? -ENOMEM : 0;
 }
 
 /* ---- told ---- */
