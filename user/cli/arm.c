@@ -125,7 +125,7 @@ static int open_thresholds(struct watching *w)
 
 	if (!rule_set_sampling(&w->rules))
 		return 0;
-	r = thresholds_open(&w->rules, &w->thresholds);
+	r = thresholds_open(&w->rules, w->ledger, &w->thresholds);
 	for (const struct target *t = w->targets.head; r == 0 && t; t = t->next)
 		r = thresholds_watch(w->thresholds, t);
 	return r < 0 ? fail("sampler (coretrap doctor says more)", r) : 0;

@@ -307,6 +307,36 @@ static int end_source(struct work *w)
 	return source->hurry ? take_stacks(w) : 0;
 }
 
+static int write_folded(struct work *w, json_t *profile, const char *folded)
+{
+	_cleanup_close_ int fd = -1;
+	int r = store_entry_create_file(&w->entry, PROFILING_FILE, &fd);
+
+	if (r == 0)
+		r = io_write_all(fd, folded, strlen(folded));
+	if (r < 0)
+		return fail(w, r, "the store: %s", store_strerror(r));
+	return json_put_text(profile, "file", PROFILING_FILE);
+}
+
+/* Takes seconds, so it comes when nothing of the process is held any more. A file or a pipe that
+ * takes the core alone has no place for all of it. */
+static int put_profile(struct work *w)
+{
+	_cleanup_free_ char *folded = NULL;
+	json_t *profile;
+	int r;
+
+	if (!w->job->stacks)
+		return 0;
+	r = profiling_finish(w->job->stacks, &profile, &folded);
+	if (r == 0)
+		r = json_put(w->capture, "profile", profile);
+	if (r == 0 && folded && w->job->what->form == OUTPUT_STORE)
+		r = write_folded(w, profile, folded);
+	return r;
+}
+
 static int finish_incident(struct work *w)
 {
 	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
@@ -375,6 +405,8 @@ static int to_store(struct work *w)
 	}
 	r = end_source(w);
 	if (r == 0)
+		r = put_profile(w);
+	if (r == 0)
 		r = finish_incident(w);
 	if (r < 0)
 		return r;
@@ -394,6 +426,8 @@ static int to_file(struct work *w)
 		r = write_core(w, w->job->output_fd);
 	if (r == 0)
 		r = end_source(w);
+	if (r == 0)
+		r = put_profile(w);
 	if (r == 0)
 		r = finish_incident(w);
 	if (r == 0 && !core_file(w)) {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "capture/notes.h"
+#include "cli/profiling.h"
 #include "rules/decision.h"
 #include "target/maps.h"
 #include "target/memory.h"
@@ -38,10 +39,11 @@ struct capture_job {
 	const struct notes *notes; /* registers of all threads, the trigger's first */
 	const struct capture_options *what;
 	const struct capture_source *source; /* NULL: memory and mappings are those of taskfd */
-	const json_t *event;  /* the trip; NULL: the incident tells only what /proc does */
-	const char *trigger;  /* for the entry's name: "sigsegv" … */
-	int signal;	      /* for the signature; 0: none is made */
-	const char *snapshot; /* how it is held: "kernel", "fork", "stop" */
+	const json_t *event;	  /* the trip; NULL: the incident tells only what /proc does */
+	struct profiling *stacks; /* where it burned, NULL: not known; unwound at the very end */
+	const char *trigger;	  /* for the entry's name: "sigsegv" … */
+	int signal;		  /* for the signature; 0: none is made */
+	const char *snapshot;	  /* how it is held: "kernel", "fork", "stop" */
 	int output_fd; /* borrowed: the store's directory, a file or a pipe, as what->form says */
 	uint64_t held_ns;     /* CLOCK_MONOTONIC, when the holding began */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; past it the rest is left out */

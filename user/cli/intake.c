@@ -219,6 +219,18 @@ void watching_read_handlers(struct watching *w)
 	}
 }
 
+/* A trip that cannot name them is a trip all the same. */
+static void name_burners(struct watching *w, const struct sample *sample, struct live_trip *trip)
+{
+	int r = thresholds_blame(w->thresholds, sample, json_object_get(trip->event, "trigger"),
+		&trip->tid, &trip->stacks);
+
+	if (r == 0 && trip->tid)
+		r = json_put_int(json_object_get(trip->event, "process"), "tid", trip->tid);
+	if (r < 0)
+		log_error("event=blame pid=%d errno=%d", sample->pid, -r);
+}
+
 static void begin_threshold(struct watching *w, const struct threshold_trip *t)
 {
 	const struct sample *sample = &t->measure.sample;
@@ -231,6 +243,8 @@ static void begin_threshold(struct watching *w, const struct threshold_trip *t)
 		return;
 	trip.event = incident_trip_threshold(&w->rules.v[t->rule], &t->reading, &t->measure,
 		&target->identity, clock_now_ns(CLOCK_REALTIME));
+	if (trip.event)
+		name_burners(w, sample, &trip);
 	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
 	if (r < 0)
 		log_error("event=trip pid=%d errno=%d", sample->pid, -r);

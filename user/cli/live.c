@@ -130,6 +130,7 @@ static int write_capture(struct live *l, json_t **incident, char **reason)
 		.what = &l->what,
 		.source = &source,
 		.event = job->event,
+		.stacks = job->stacks,
 		.trigger = job->trigger,
 		.snapshot = snapshot_name(s),
 		.output_fd = job->output_fd,

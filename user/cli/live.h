@@ -6,6 +6,7 @@
 
 #include "capture/limits.h"
 #include "capture/preflight.h"
+#include "cli/profiling.h"
 #include "rules/decision.h"
 #include "target/process.h"
 
@@ -13,12 +14,13 @@ struct live_job {
 	const struct process *process;
 	pid_t tid; /* the trigger's thread, 0: the leader */
 	const struct capture_options *what;
-	const json_t *event;  /* the trip */
-	const char *trigger;  /* for the entry's name: "manual" … */
-	int output_fd;	      /* borrowed: as in capture_job */
-	const int *cancelled; /* not 0: break off, and leave nothing behind; may be NULL */
-	unsigned int at_once; /* captures of live processes on this host; 0: 1 */
-	bool background;      /* nobody waits for it: the writer takes what others leave */
+	const json_t *event;	  /* the trip */
+	struct profiling *stacks; /* borrowed: as in capture_job */
+	const char *trigger;	  /* for the entry's name: "manual" … */
+	int output_fd;		  /* borrowed: as in capture_job */
+	const int *cancelled;	  /* not 0: break off, and leave nothing behind; may be NULL */
+	unsigned int at_once;	  /* captures of live processes on this host; 0: 1 */
+	bool background;	  /* nobody waits for it: the writer takes what others leave */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes; may be NULL */
 	void *progress_arg;
 };

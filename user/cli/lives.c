@@ -69,6 +69,7 @@ static void free_live(struct live *live)
 			;
 	}
 	actions_end(live->before);
+	profiling_release(live->trip.stacks);
 	json_decref(live->trip.event);
 	cleanup_close(&live->pidfd);
 	cleanup_close(&live->resultfd);
@@ -127,6 +128,7 @@ static int capture(const struct lives *l, const struct live *live, int output_fd
 		.tid = live->trip.tid,
 		.what = &what,
 		.event = live->trip.event,
+		.stacks = live->trip.stacks,
 		.trigger = trip_kind_name(live->trip.trip.kind),
 		.output_fd = output_fd,
 		.background = true,
@@ -253,6 +255,7 @@ static int append(struct lives *l, const struct live_trip *trip, const struct de
 		return -ENOMEM;
 	live->trip = *trip;
 	json_incref(live->trip.event);
+	live->trip.stacks = profiling_take(trip->stacks);
 	live->decision = *decision;
 	live->pidfd = live->resultfd = -1;
 	while (*end)

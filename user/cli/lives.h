@@ -40,9 +40,10 @@ int lives_fd(const struct lives *l);
 struct live_trip {
 	size_t rule;
 	struct trip trip;
-	pid_t tid;     /* the thread that comes first in the core; 0: none */
-	bool gone;     /* it has ended: there is nothing to capture */
-	json_t *event; /* the trip, taken over */
+	pid_t tid;		  /* the thread that comes first in the core; 0: none */
+	bool gone;		  /* it has ended: there is nothing to capture */
+	struct profiling *stacks; /* borrowed: where it burned; NULL: nobody knows */
+	json_t *event;		  /* the trip, taken over */
 };
 
 /* Decides, says the trip, and captures or says why not. 0 or -errno. */

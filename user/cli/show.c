@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "lib/json.h"
 #include "lib/text.h"
+#include "sink/threshold.h"
 
 #define TEXT_MAX 4096 /* bytes of one text that are shown: all that an incident keeps */
 
@@ -109,7 +110,8 @@ static void show_trigger(const json_t *trigger)
 	const json_t *mapped = json_object_get(signal, "mapped");
 
 	put_label("trigger");
-	captures_print(stdout, json_get_text(trigger, "kind", "?"), TEXT_MAX);
+	if (!threshold_print(stdout, trigger))
+		captures_print(stdout, json_get_text(trigger, "kind", "?"), TEXT_MAX);
 	add_text(signal, "name", " ");
 	add_int(signal, "number", " (");
 	if (json_object_get(signal, "number"))
@@ -130,6 +132,39 @@ static void show_trigger(const json_t *trigger)
 	captures_print(stdout, json_get_text(sender, "comm", "?"), TEXT_MAX);
 	add_int(sender, "pid", ", pid ");
 	add_int(sender, "uid", ", uid ");
+	putchar('\n');
+}
+
+static double number(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+/* Who used the processor, and where. */
+static void show_burners(const json_t *cpu, const json_t *profile)
+{
+	const json_t *thread;
+	size_t i;
+
+	json_array_foreach (json_object_get(cpu, "threads"), i, thread) {
+		put_label(i == 0 ? "burned by" : "");
+		printf("%5.1f %%  ", number(thread, "share"));
+		captures_print(stdout, json_get_text(thread, "comm", "?"), TEXT_MAX);
+		add_int(thread, "tid", ", thread ");
+		printf(", at %.1f %% of a core\n", number(thread, "cpu_percent"));
+	}
+	if (json_object_get(cpu, "other_share"))
+		printf("%-12s%5.1f %%  other threads, or such as ended\n", "",
+			number(cpu, "other_share"));
+	put_text(cpu, "threads_reason", "burned by");
+	put_text(profile, "hottest", "hottest");
+	put_text(profile, "reason", "no stacks");
+	if (!json_object_get(profile, "samples"))
+		return;
+	put_label("samples");
+	printf("%lld", (long long)json_get_int(profile, "samples", 0));
+	add_int(profile, "lost", ", lost: ");
+	add_text(profile, "file", ", their stacks in ");
 	putchar('\n');
 }
 
@@ -208,6 +243,7 @@ static void show(
 	put_text(incident, "signature", "signature");
 	show_process(json_object_get(incident, "process"));
 	show_trigger(json_object_get(incident, "trigger"));
+	show_burners(captures_at(incident, "trigger", "cpu"), json_object_get(capture, "profile"));
 	show_capture(capture);
 	put_label("path");
 	captures_print(stdout, s->path, TEXT_MAX);

@@ -18,23 +18,29 @@
 
 #define INTERVAL_DEFAULT_NS (1 * NSEC_PER_SEC)
 #define EARLY_NS	    (5 * NSEC_PER_MSEC) /* by which a timer's tick may come early */
+#define LOOKED_AHEAD_MAX    4			/* watched processes */
 #define GONE_PASSES	    2 /* without a sample: it is gone; its first may come before its mark */
 
 struct watched {
 	struct watched *next;
 	pid_t pid;
 	uint64_t start_ticks;
-	unsigned int missed; /* passes in a row */
-	uint64_t pass;	     /* the last one that saw it */
+	unsigned int missed;   /* passes in a row */
+	uint64_t pass;	       /* the last one that saw it */
+	struct burner *burner; /* NULL: it is past no CPU threshold */
 	struct breach *breaches[RULE_SET_MAX];
 };
 
 struct thresholds {
 	const struct rule_set *rules;
+	const struct ledger *ledger;
 	struct sampler *sampler;
+	struct blame *blame;
+	uint64_t cpu_rules; /* mask of those with a CPU threshold */
 	int timerfd;
 	uint64_t due[RULE_SET_MAX]; /* CLOCK_MONOTONIC, when the rule is to be fed */
 	struct watched *head;
+	size_t watched_count;
 	void *by_pid; /* the same, for tsearch(3) */
 	uint64_t passes;
 	struct measure machine; /* what is the same for all */
@@ -64,7 +70,8 @@ static int open_timer(const struct rule_set *rules, int *fd)
 	return 0;
 }
 
-int thresholds_open(const struct rule_set *rules, struct thresholds **out)
+int thresholds_open(
+	const struct rule_set *rules, const struct ledger *ledger, struct thresholds **out)
 {
 	struct thresholds *t = calloc(1, sizeof(*t));
 	int r;
@@ -72,7 +79,11 @@ int thresholds_open(const struct rule_set *rules, struct thresholds **out)
 	if (!t)
 		return -ENOMEM;
 	t->rules = rules;
+	t->ledger = ledger;
 	t->timerfd = -1;
+	for (size_t i = 0; i < rules->n; i++)
+		if (rules->v[i].armed & 1U << CONDITION_CPU)
+			t->cpu_rules |= 1ULL << i;
 	t->machine = (struct measure){
 		.fds = USAGE_UNKNOWN,
 		.quota_ns = USAGE_UNKNOWN,
@@ -82,6 +93,8 @@ int thresholds_open(const struct rule_set *rules, struct thresholds **out)
 		.machine_cpus = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN),
 	};
 	r = sampler_open(&t->sampler);
+	if (r == 0)
+		r = blame_new(t->sampler, &t->blame);
 	if (r == 0)
 		r = open_timer(rules, &t->timerfd);
 	if (r < 0) {
@@ -109,6 +122,7 @@ static struct watched *find(const struct thresholds *t, pid_t pid, uint64_t star
 
 static void free_watched(const struct thresholds *t, struct watched *w)
 {
+	blame_end(t->blame, w->burner);
 	for (size_t i = 0; i < t->rules->n; i++)
 		breach_free(w->breaches[i]);
 	free(w);
@@ -121,6 +135,7 @@ static void forget(struct thresholds *t, struct watched **at)
 	sampler_remove(t->sampler, w->pid, w->start_ticks);
 	tdelete(w, &t->by_pid, compare_pids);
 	*at = w->next;
+	t->watched_count--;
 	free_watched(t, w);
 }
 
@@ -130,6 +145,7 @@ void thresholds_close(struct thresholds *t)
 		return;
 	while (t->head)
 		forget(t, &t->head);
+	blame_free(t->blame);
 	sampler_close(t->sampler);
 	cleanup_close(&t->timerfd);
 	free(t->trips);
@@ -194,6 +210,7 @@ int thresholds_watch(struct thresholds *t, const struct target *target)
 	}
 	w->next = t->head;
 	t->head = w;
+	t->watched_count++;
 	return 0;
 }
 
@@ -283,6 +300,61 @@ static void add_trip(struct thresholds *t, size_t rule, const struct measure *m,
 		(struct threshold_trip){.rule = rule, .measure = *m, .reading = *reading};
 }
 
+/* Past a CPU threshold now; or was so within the window of which only a part has to be. */
+static bool is_burning(const struct watched *w, const struct rule *rule, size_t i)
+{
+	const struct breach_reading *last;
+
+	if (!w->breaches[i])
+		return false;
+	last = breach_last(w->breaches[i]);
+	if (w->burner && rule->window_ns && last->held_ns)
+		return true;
+	return last->phase != BREACH_ARMED && (last->met & 1U << CONDITION_CPU);
+}
+
+/* Not at the trip itself, which ends the sampling. */
+static bool wants_stacks(const struct thresholds *t, const struct watched *w, size_t i)
+{
+	const struct rule *rule = &t->rules->v[i];
+	struct clock_pair now = clock_pair_now();
+
+	return breach_last(w->breaches[i])->phase != BREACH_TRIPPED && !rule->observe &&
+	       rule->what.kind != CORE_NONE && !rule_is_spent(rule, t->ledger, &now);
+}
+
+/* A rule that trips at the first look wants to know what was before it: a look at the threads each
+ * time, which only a few processes are worth. */
+static bool needs_look_ahead(const struct thresholds *t, const struct watched *w)
+{
+	if (t->watched_count > LOOKED_AHEAD_MAX)
+		return false;
+	for (size_t i = 0; rule_set_next(t->cpu_rules, &i); i++)
+		if (w->breaches[i] && t->rules->v[i].for_ns <= interval_of(&t->rules->v[i]))
+			return true;
+	return false;
+}
+
+/* Who burns it is looked for while it lasts, and begun anew once a capture has it. */
+static void follow_burner(struct thresholds *t, struct watched *w, const struct sample *sample)
+{
+	bool burning = false, stacks = false;
+
+	for (size_t i = 0; rule_set_next(t->cpu_rules, &i); i++)
+		if (is_burning(w, &t->rules->v[i], i)) {
+			burning = true;
+			stacks = stacks || wants_stacks(t, w, i);
+		}
+	if (w->burner && (!burning || profiling_is_taken(blame_stacks(w->burner)))) {
+		blame_end(t->blame, w->burner);
+		w->burner = NULL;
+	}
+	if (!w->burner && (burning || needs_look_ahead(t, w)))
+		w->burner = blame_begin(t->blame, sample);
+	if (stacks && w->burner)
+		blame_sample_stacks(t->blame, w->burner, sample);
+}
+
 static void judge(struct thresholds *t, const struct sample *sample, uint64_t rules)
 {
 	struct watched *w = find(t, sample->pid, sample->start_ticks);
@@ -303,6 +375,7 @@ static void judge(struct thresholds *t, const struct sample *sample, uint64_t ru
 		if (reading.phase == BREACH_TRIPPED)
 			add_trip(t, i, &m, &reading);
 	}
+	follow_burner(t, w, &m.sample);
 }
 
 static void forget_gone(struct thresholds *t)
@@ -324,6 +397,7 @@ bool thresholds_pass(struct thresholds *t)
 	size_t n;
 	int r;
 
+	blame_poll(t->blame);
 	if (read(t->timerfd, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return false;
 	due = take_due(t);
@@ -348,6 +422,19 @@ bool thresholds_next(struct thresholds *t, struct threshold_trip *out)
 		return false;
 	*out = t->trips[t->trip_next++];
 	return true;
+}
+
+int thresholds_blame(const struct thresholds *t, const struct sample *sample, json_t *trigger,
+	pid_t *tid, struct profiling **stacks)
+{
+	const struct watched *w = find(t, sample->pid, sample->start_ticks);
+
+	*tid = 0;
+	*stacks = NULL;
+	if (!w || !w->burner || !json_object_get(trigger, "cpu"))
+		return 0;
+	*stacks = blame_stacks(w->burner);
+	return blame_name(t->blame, w->burner, sample, trigger, tid);
 }
 
 const struct breach_reading *thresholds_reading(

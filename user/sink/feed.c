@@ -64,6 +64,16 @@ static void print_exit(FILE *out, const json_t *exit)
 		fprintf(out, ", status %lld", (long long)json_get_int(exit, "code", 0));
 }
 
+static void print_burner(FILE *out, const json_t *thread)
+{
+	if (!thread)
+		return;
+	fprintf(out, ", %.0f %% of it by thread %lld ",
+		json_number_value(json_object_get(thread, "share")),
+		(long long)json_get_int(thread, "tid", 0));
+	print_hostile(out, json_get_text(thread, "comm", "?"));
+}
+
 static void print_trip(FILE *out, const json_t *event)
 {
 	const json_t *signal = at(event, "trigger", "signal"),
@@ -77,6 +87,8 @@ static void print_trip(FILE *out, const json_t *event)
 		fputs(json_get_text(signal, "name",
 			      json_get_text(at(event, "trigger", NULL), "kind", "?")),
 			out);
+	print_burner(
+		out, json_array_get(json_object_get(at(event, "trigger", "cpu"), "threads"), 0));
 	text = json_get_text(signal, "code", NULL);
 	if (text)
 		fprintf(out, " %s", text);
