@@ -12,6 +12,7 @@
 #define DEFAULT_INTERVAL_NS NSEC_PER_SEC
 #define GAP_INTERVALS	    4
 #define GAP_LEAST_NS	    (500 * NSEC_PER_MSEC) /* what a busy machine makes of 50 ms */
+#define GUESS_PART	    50 /* a guess within an interval may be wrong by this part of it */
 #define LATE_PART	    20 /* a timer may be late by this part of an interval */
 
 /* One condition over time. */
@@ -156,16 +157,19 @@ static uint64_t distance(uint64_t a, uint64_t b)
 }
 
 /* The first interval past the limit, now that the next one shows what the step was to: it was that
- * high for a part of it only, if it lies between the interval before and that after. */
-static void settle_edge(struct hold *h, uint64_t value)
+ * high for a part of it only, if it lies between the interval before and that after. That is a
+ * guess from times that a tick has rounded: it must not make the condition hold earlier than it
+ * did. */
+static void settle_edge(const struct breach *b, struct hold *h, uint64_t value)
 {
-	uint64_t step = distance(value, h->before), part = distance(h->value, h->before);
+	uint64_t step = distance(value, h->before), part = distance(h->value, h->before), held;
+	const uint64_t margin = late_ns(b) + b->interval_ns / GUESS_PART;
 
 	h->edge = false;
-	if (part < step)
-		h->begin_ns =
-			h->edge_ns -
-			(uint64_t)((unsigned __int128)(h->edge_ns - h->begin_ns) * part / step);
+	if (part >= step)
+		return;
+	held = (uint64_t)((unsigned __int128)(h->edge_ns - h->begin_ns) * part / step);
+	h->begin_ns = h->edge_ns - (held > margin ? held - margin : 0);
 }
 
 static void advance(struct breach *b, size_t kind, uint64_t now_ns, bool known, uint64_t value)
@@ -180,7 +184,7 @@ static void advance(struct breach *b, size_t kind, uint64_t now_ns, bool known, 
 		h->before = h->value;
 		h->edge_ns = now_ns;
 	} else if (past && h->edge) {
-		settle_edge(h, value);
+		settle_edge(b, h, value);
 	} else if (!past) {
 		h->edge = false;
 	}
