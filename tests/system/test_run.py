@@ -163,6 +163,42 @@ def test_store_is_kept_small(t):
     assert w.stop() == 0
 
 
+def test_the_same_crash_is_captured_once(t):
+    """Known again by its stack; another one is another."""
+    forget_ledger(t)
+    w = Run(t, "  - {rule: crash, name: [threads, die], signal: [SEGV, ABRT], kind: mini, count: 0}\n",
+            "limits: {rule-per-day: 0, host-per-day: 0, process-spacing: 0}\n")
+    w.wait("armed", 15)
+    t.run_target("threads")
+    w.wait("capture", 15)
+    second, _, _ = t.run_target("threads")
+    skip = w.wait("skip", 15, pid=second)
+    assert skip["reason"] == "crash-known", skip
+    t.run_target("die", "abort")
+    w.wait("capture", 15, 2)
+    assert w.stop() == 0
+
+
+def test_drain_before_the_capture(t):
+    """The program of `before:` has ended when the capture begins."""
+    forget_ledger(t)
+    process = burner(t, "burn-a")
+    mark = t.tmp / "drained"
+    program = t.tmp / "drain"
+    program.write_text(f"#!/bin/sh\nsleep 0.5\ndate +%s.%N > {mark}\n")
+    program.chmod(0o755)
+    w = Run(t, f"  - {{rule: drained, name: burn-a, threads: 20, kind: stacks, before: ['exec:{program}'], then: [kill]}}\n")
+    w.wait("armed", 15)
+    tell(process, "threads", 30)
+    w.wait("capture", 15)
+    until(lambda: len(w.of("action")) == 2, 10, "two actions")
+    assert [e["event"] for e in w.events if e["event"] in ("trip", "action", "capture")] == \
+        ["trip", "action", "capture", "action"], w.events
+    assert [e["action"]["when"] for e in w.of("action")] == ["before", "after"] and mark.exists()
+    assert process.wait(10) == -signal.SIGKILL
+    assert w.stop() == 0
+
+
 def test_refused_without_rules(t):
     done = t.coretrap("run", "--config", t.tmp / "none.yaml")
     assert done.returncode in (1, 2) and "none.yaml" in done.stderr and done.stderr.count("\n") == 1, done.stderr
