@@ -212,8 +212,9 @@ static void print_replies(const json_t *replies)
 	json_array_foreach (replies, i, reply) {
 		printf("coretrap %s[%" PRId64 "]\n", json_get_text(reply, "command", "?"),
 			json_get_int(reply, "pid", 0));
-		json_array_foreach (json_object_get(reply, "rules"), j, rule)
+		json_array_foreach (json_object_get(reply, "rules"), j, rule) {
 			print_rule(rule);
+		}
 	}
 }
 
