@@ -7,7 +7,7 @@ import os
 import pathlib
 import time
 
-from harness import IN_VM, dig, skip, timeout
+from harness import CORETRAP, IN_VM, dig, skip, timeout
 
 PATTERN = False  # a threshold needs no crash handler
 
@@ -263,6 +263,20 @@ def test_its_clone_is_no_target(t):
     assert w.wait_exit(30) == 0, w.events
     assert not w.of("target") and not w.of("exit"), w.events
     assert {dig(e, "process.pid") for e in w.of("trip")} == {process.pid}, w.of("trip")
+
+
+def test_own_processes_are_no_targets(t):
+    """Neither those of this watch nor another one's, whether they were there before it or came later."""
+    process = burner(t)
+    others = [t.watch("-p", process.pid, "--threads", 1000, "--kind", "none")]
+    w = t.watch("--all", "--threads", 1, "--observe", "-n", 0, "--interval", "100ms")
+    others.append(t.watch("-p", process.pid, "--threads", 1000, "--kind", "none"))
+    seen = burner(t)
+    w.wait("trip", 20, 1, pid=process.pid)
+    w.wait("trip", 20, 3, pid=seen.pid)
+    own = [e for e in w.events if dig(e, "process.executable") == os.path.realpath(CORETRAP)]
+    assert not own, own[0]
+    assert [o.stop() for o in others] == [4, 4]
 
 
 def build_path(process):

@@ -19,7 +19,6 @@
 #include "lib/text.h"
 #include "target/stat.h"
 
-#define LAB_NAME   "Name:\t" PREFLIGHT_LAB_COMM "\n" /* of status */
 #define KTHREADD   2 /* the parent of all kernel threads; its own is 0 */
 #define EVENT_FORK 2 /* UFFD_FEATURE_EVENT_FORK */
 
@@ -139,17 +138,25 @@ static void look_for_peers(const struct process *p, struct preflight *out)
 	}
 }
 
-static void look_at_executable(const struct process *p, const char *status, struct preflight *out)
+bool preflight_is_own(const struct process *p)
+{
+	struct stat_line stat_line;
+	struct stat ours, theirs;
+
+	return stat("/proc/self/exe", &ours) == 0 && fstatat(p->procfd, "exe", &theirs, 0) == 0 &&
+	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino &&
+	       stat_read(p->procfd, &stat_line) == 0 &&
+	       strcmp(stat_line.comm, PREFLIGHT_LAB_COMM) != 0;
+}
+
+static void look_at_executable(const struct process *p, struct preflight *out)
 {
 	_cleanup_close_ int fd = openat(p->procfd, "exe", O_RDONLY | O_CLOEXEC);
 	unsigned char ident[EI_NIDENT];
-	struct stat ours, theirs;
 
 	if (fd < 0)
 		return;
-	if (stat("/proc/self/exe", &ours) == 0 && fstat(fd, &theirs) == 0 &&
-		ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino &&
-		strncmp(status, LAB_NAME, strlen(LAB_NAME)) != 0)
+	if (preflight_is_own(p))
 		SAY(out->refused, "it is one of coretrap's own processes");
 	else if (read(fd, ident, sizeof(ident)) == sizeof(ident) &&
 		 memcmp(ident, ELFMAG, SELFMAG) == 0 && ident[EI_CLASS] == ELFCLASS32)
@@ -210,7 +217,7 @@ int preflight_check(const struct process *p, struct preflight *out)
 		return taskfd;
 	preflight_read_status(status, out);
 	if (!out->refused[0])
-		look_at_executable(p, status, out);
+		look_at_executable(p, out);
 	if (!out->refused[0])
 		look_at_owner(taskfd, status, out);
 	if (out->refused[0])

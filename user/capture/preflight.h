@@ -20,6 +20,9 @@ struct preflight {
 /* 0, or -EPERM (refused), -ESRCH (gone). */
 int preflight_check(const struct process *p, struct preflight *out);
 
+/* It runs coretrap, and not `coretrap lab`. */
+bool preflight_is_own(const struct process *p);
+
 /* What the text of /proc/PID/status and of its fdinfo says. Pure. */
 void preflight_read_status(const char *status, struct preflight *out);
 bool preflight_is_fork_monitored(const char *fdinfo);

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include "capture/preflight.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -141,6 +143,33 @@ static int read_identity(pid_t pid, struct identity *out)
 	return r;
 }
 
+/* Of one that has ended no more than its parent can be told. */
+static bool is_own(const struct identity *id)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	char comm[sizeof(id->comm)];
+
+	if (process_open(id->pid, &p) == 0 && p.start_ticks == id->start_ticks &&
+		preflight_is_own(&p))
+		return true;
+	return id->ppid == getpid() && prctl(PR_GET_NAME, comm) == 0 && strcmp(comm, id->comm) == 0;
+}
+
+/* coretrap's own processes are nobody's targets: what they would have of it is that each trip comes
+ * to nothing. Who names one by its id shall have that told. */
+static uint64_t but_own(const struct targets *t, const struct identity *id, uint64_t rules)
+{
+	if (!rules || !is_own(id))
+		return rules;
+	for (size_t i = 0; rule_set_next(rules, &i); i++) {
+		const struct who *who = &t->rules->v[i].who;
+
+		if (!who_is_pids_only(who) || !who_matches(who, id))
+			rules &= ~(1ULL << i);
+	}
+	return rules;
+}
+
 static uint64_t inherited(const struct targets *t, pid_t ppid)
 {
 	const struct target *parent = find_pid(t, ppid);
@@ -170,7 +199,8 @@ static int add_descendants(struct targets *t, struct identity *all, size_t n)
 		for (struct target *target = t->head; target; target = target->next)
 			grew |= widen(t, target);
 		for (size_t i = 0; i < n; i++) {
-			uint64_t rules = all[i].pid ? inherited(t, all[i].ppid) : 0;
+			uint64_t rules =
+				all[i].pid ? but_own(t, &all[i], inherited(t, all[i].ppid)) : 0;
 
 			if (!rules)
 				continue;
@@ -191,7 +221,7 @@ static uint64_t match(const struct targets *t, const struct identity *id)
 	for (size_t i = 0; !id->executable && rule_set_next(rules, &i); i++)
 		if (t->rules->v[i].who.all)
 			rules &= ~(1ULL << i);
-	return rules;
+	return but_own(t, id, rules);
 }
 
 int targets_find(struct targets *t)
@@ -394,7 +424,7 @@ static uint64_t judge_descent(
 uint64_t targets_judge(struct targets *t, const struct event *e, const struct identity *id)
 {
 	const struct event_process *p = &e->process;
-	uint64_t rules = judge_descent(t, p, id) | rule_set_matching(t->rules, id);
+	uint64_t rules = but_own(t, id, judge_descent(t, p, id) | rule_set_matching(t->rules, id));
 
 	if (rules)
 		return rules;
