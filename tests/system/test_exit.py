@@ -2,8 +2,10 @@
 """Cores at exit, and what follows a capture."""
 
 import json
+import os
 import pathlib
 import re
+import signal
 import time
 
 from harness import IN_VM, target_path, until
@@ -87,6 +89,53 @@ def test_capture_of_a_traced_process(t):
     second = w.wait("capture", 20, 2)
     assert second["trigger"] == {"kind": "exit", "exit": {"signal": "SIGKILL"}}, second["trigger"]
     assert w.wait_exit() == 0
+
+
+def tracer_of(process):
+    return int(re.search(r"TracerPid:\t(\d+)", open(f"/proc/{process.pid}/status").read())[1])
+
+
+def test_one_file_for_the_first_end(t):
+    """Several processes may be the one whose core goes into the file: it holds that of the first to end."""
+    for first in (0, 1):
+        path = t.tmp / f"core-{first}"
+        processes = [shell(t, "one=of-several; exit 3") for _ in range(2)]
+        w = t.watch("--cmdline", "*one=of-several*", "--exit", "any", store=path)
+        until(lambda: all(tracer_of(p) for p in processes), 10, "the tracers")
+        go(t, processes[first])
+        event = w.wait("capture", 15)
+        assert w.wait_exit() == 0 and event["capture"]["path"] == str(path), event["capture"]
+        assert event["process"]["pid"] == processes[first].pid
+        assert f"LWP {processes[first].pid}" in t.gdb("/bin/sh", t.core(event), "info threads")
+        go(t, processes[1 - first])
+        processes[1 - first].wait(5)
+
+
+def test_another_program_is_let_go(t):
+    """What a target executes may be none: it is not captured, and a debugger may have it."""
+    process = shell(t, "exec sleep 1000")
+    w = t.watch("--cmdline", "*read line; exec sleep*", "--exit", "any")
+    until(lambda: tracer_of(process), 10, "the tracer")
+    go(t, process)
+    until(lambda: not tracer_of(process), 10, "the tracer's end")
+    process.kill()
+    process.wait(5)
+    time.sleep(0.5)
+    w.stop()
+    assert not w.of("trip"), w.events
+
+
+def test_end_after_the_tracer_died(t):
+    """Its core is lost, its end is told."""
+    process = shell(t, "exit 3")
+    w = t.watch("-p", process.pid, "--exit", "any")
+    until(lambda: tracer_of(process), 10, "the tracer")
+    os.kill(tracer_of(process), signal.SIGKILL)
+    until(lambda: not tracer_of(process), 5, "its end")
+    go(t, process)
+    w.wait_exit()
+    assert w.of("trip")[0]["trigger"]["exit"] == {"code": 3}, w.events
+    assert w.of("skip")[0]["reason"] == "memory-gone", w.events
 
 
 def test_killed_watch_harms_nobody(t):

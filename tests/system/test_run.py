@@ -117,6 +117,20 @@ def test_count_holds_across_a_restart(t):
     assert w.stop() == 0, w.stderr()
 
 
+def test_crash_that_another_rule_has_no_part_in(t):
+    """The handler is there for another process: the core of this one is taken at its end."""
+    forget_ledger(t)
+    w = Run(t, "  - {rule: ends, name: burn-a, exit: any, kind: mini, count: 0}\n"
+               "  - {rule: crashes, name: threads, signal: [SEGV], kind: mini, count: 0}\n")
+    w.wait("armed", 15, 2)
+    process = burner(t, "burn-a")
+    until(lambda: "TracerPid:\t0" not in open(f"/proc/{process.pid}/status").read(), 10, "the tracer")
+    process.send_signal(signal.SIGSEGV)
+    event = w.wait("capture", 15)
+    assert event["rule"] == "ends" and event["trigger"]["exit"] == {"signal": "SIGSEGV"}, event
+    assert w.stop() == 0, w.stderr()
+
+
 def test_limits_of_the_host(t):
     """One a day of the host: the second process is told, and skipped with the reason."""
     forget_ledger(t)

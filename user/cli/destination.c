@@ -82,6 +82,31 @@ int destination_open(const struct capture_options *what, struct destination *out
 	return r;
 }
 
+int destination_borrow(const struct destination *o, struct destination *out)
+{
+	_cleanup_close_ int dirfd = -1;
+	char *name;
+
+	*out = *o;
+	out->file = NEW_FILE_NONE;
+	if (o->form != OUTPUT_FILE)
+		return 0;
+	dirfd = fcntl(o->file.dirfd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (dirfd < 0)
+		return -errno;
+	name = strdup(o->file.name);
+	if (!name)
+		return -ENOMEM;
+	out->file.dirfd = TAKE_FD(dirfd);
+	out->file.name = name;
+	return 0;
+}
+
+void destination_give_back(struct destination *o)
+{
+	new_file_close(&o->file);
+}
+
 void destination_close(struct destination *o)
 {
 	store_close(&o->store);

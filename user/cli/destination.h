@@ -28,6 +28,11 @@ enum output_form destination_form(const char *path);
 int destination_open(const struct capture_options *what, struct destination *out);
 void destination_close(struct destination *o);
 
+/* The same destination for one who begins a capture while others may be under way: what it writes
+ * is a file of its own until it gets the name. O must outlive it. 0 or -errno. */
+int destination_borrow(const struct destination *o, struct destination *out);
+void destination_give_back(struct destination *o);
+
 /* WHAT, with a store's path from the root on: for whoever knows neither the working directory nor
  * the default. Borrows from O. */
 struct capture_options destination_options(

@@ -21,10 +21,13 @@ struct traced {
 	pid_t pid;
 	uint64_t start_ticks;
 	size_t rule;
-	struct exit_watch *watch; /* NULL: paused, or over */
-	bool answered;		  /* it is there, or cannot be */
-	bool tells;		  /* the end of the process is the tracer's to tell */
-	struct decision decision; /* once it tripped */
+	uint64_t handled;	   /* signals by which it dies in the kernel's handler's hands */
+	struct destination output; /* a file of its own: its tracer has it open all the time */
+	struct exit_watch *watch;  /* NULL: paused, or over */
+	bool answered;		   /* it is there, or cannot be */
+	bool armed;		   /* it waits for the end of the process */
+	bool told;		   /* it has told of that end */
+	struct decision decision;  /* once it tripped */
 };
 
 struct exits {
@@ -58,6 +61,7 @@ static void remove_first(struct traced **at)
 
 	*at = t->next;
 	exit_watch_end(t->watch);
+	destination_give_back(&t->output);
 	free(t);
 }
 
@@ -89,25 +93,33 @@ static bool captures_at_exit(const struct rule *r)
 	return r->exit != EXIT_WISH_NONE && !r->observe && r->what.kind != CORE_NONE;
 }
 
-/* Deaths that the kernel's handler captures. */
-static uint64_t handled_signals(const struct exits *e)
+/* Deaths that the kernel's handler captures for one of these rules. */
+static uint64_t handled_signals(const struct exits *e, uint64_t rules)
 {
-	return rule_set_fatal_signals(e->context.rules) & signals_core_mask();
+	uint64_t handled = 0;
+
+	for (size_t i = 0; rule_set_next(rules, &i); i++) {
+		const struct rule *rule = &e->context.rules->v[i];
+
+		if (!rule->observe && rule->what.kind != CORE_NONE)
+			handled |= rule->fatal_signals & signals_core_mask();
+	}
+	return handled;
 }
 
 static int start(struct exits *e, struct traced *t)
 {
 	const struct rule *rule = &e->context.rules->v[t->rule];
-	const struct capture_options what = destination_options(e->context.output, &rule->what);
+	const struct capture_options what = destination_options(&t->output, &rule->what);
 	_cleanup_process_ struct process process = PROCESS_NONE;
 	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = t};
 	struct exit_watch_request request = {.process = &process,
 		.wish = rule->exit,
 		.code = rule->exit_code,
-		.ignored = handled_signals(e),
+		.ignored = t->handled,
 		.rule = rule->name,
 		.what = &what,
-		.output_fd = destination_begin(e->context.output)};
+		.output_fd = destination_begin(&t->output)};
 	int r = request.output_fd < 0 ? request.output_fd : process_open(t->pid, &process);
 
 	if (r == 0 && process.start_ticks != t->start_ticks)
@@ -132,31 +144,66 @@ static void try_start(struct exits *e, struct traced *t)
 	}
 }
 
+static int add(struct exits *e, const struct target *target, size_t rule)
+{
+	struct traced *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	*t = (struct traced){.next = e->head,
+		.pid = target->pid,
+		.start_ticks = target->start_ticks,
+		.rule = rule,
+		.handled = handled_signals(e, target->rules)};
+	r = destination_borrow(e->context.output, &t->output);
+	if (r < 0) {
+		free(t);
+		return r;
+	}
+	e->head = t;
+	try_start(e, t);
+	return 0;
+}
+
+static void remove_entry(struct exits *e, const struct traced *t)
+{
+	struct traced **at = &e->head;
+
+	while (*at != t)
+		at = &(*at)->next;
+	remove_first(at);
+}
+
 void exits_watch(struct exits *e, const struct target *target)
 {
 	const struct clock_pair now = clock_pair_now();
-	struct traced *t;
+	const struct traced *t = find(e, target->pid, target->start_ticks);
 
-	if (find(e, target->pid, target->start_ticks))
-		return; /* another image of it: the tracer has followed */
+	/* Another image of it, which the tracer has followed, perhaps to its end. */
+	if (t && (t->told || target->rules >> t->rule & 1))
+		return;
+	if (t)
+		remove_entry(e, t);
 	for (size_t i = 0; rule_set_next(target->rules, &i); i++) {
 		const struct rule *rule = &e->context.rules->v[i];
+		int r;
 
 		if (!captures_at_exit(rule) || rule_is_spent(rule, e->context.ledger, &now))
 			continue;
-		t = calloc(1, sizeof(*t));
-		if (!t) {
-			log_error("event=trace pid=%d errno=%d", target->pid, ENOMEM);
-			return;
-		}
-		*t = (struct traced){.next = e->head,
-			.pid = target->pid,
-			.start_ticks = target->start_ticks,
-			.rule = i};
-		e->head = t;
-		try_start(e, t);
+		r = add(e, target, i);
+		if (r < 0)
+			log_error("event=trace pid=%d errno=%d", target->pid, -r);
 		return; /* a process has one tracer */
 	}
+}
+
+void exits_unwatch(struct exits *e, pid_t pid, uint64_t start_ticks)
+{
+	const struct traced *t = find(e, pid, start_ticks);
+
+	if (t && !t->told)
+		remove_entry(e, t);
 }
 
 void exits_pause(struct exits *e, pid_t pid, uint64_t start_ticks)
@@ -166,14 +213,14 @@ void exits_pause(struct exits *e, pid_t pid, uint64_t start_ticks)
 	if (!t || !t->watch || exit_watch_pending(t->watch))
 		return;
 	exit_watch_end(TAKE_PTR(t->watch));
-	t->tells = false;
+	t->armed = false;
 }
 
 void exits_resume(struct exits *e, pid_t pid, uint64_t start_ticks)
 {
 	struct traced *t = find(e, pid, start_ticks);
 
-	if (t && !t->watch && !t->tells)
+	if (t && !t->watch && !t->told)
 		try_start(e, t);
 }
 
@@ -186,11 +233,8 @@ void exits_ended(struct exits *e, pid_t pid, uint64_t start_ticks)
 		t->pid = 0;
 		return;
 	}
-	for (struct traced **at = &e->head; t && *at; at = &(*at)->next)
-		if (*at == t) {
-			remove_first(at);
-			return;
-		}
+	if (t)
+		remove_entry(e, t);
 }
 
 /* It is held at its end: whether it may be captured is decided now. */
@@ -203,6 +247,7 @@ static bool take_trip(struct exits *e, struct traced *t, const json_t *event)
 		.age_ns = now.boot_ns - t->start_ticks * TICK_NS};
 	json_t *skip;
 
+	t->told = true;
 	e->counts.tripped++;
 	feed_say(e->context.feed, json_incref((json_t *)event));
 	t->decision = rule_decide(&e->context.rules->v[t->rule], e->context.ledger, &trip, &now);
@@ -218,7 +263,7 @@ static bool take_trip(struct exits *e, struct traced *t, const json_t *event)
 static void take_result(struct exits *e, struct traced *t, json_t *event)
 {
 	json_t *capture = json_object_get(event, "capture");
-	int r = destination_end(e->context.output, capture != NULL, capture);
+	int r = destination_end(&t->output, capture != NULL, capture);
 
 	feed_say(e->context.feed, json_incref(event));
 	if (!capture || r < 0) {
@@ -243,7 +288,7 @@ static bool take_message(struct exits *e, struct traced *t, json_t *message)
 	if (event) {
 		take_result(e, t, m);
 	} else if (strcmp(what, "armed") == 0) {
-		t->answered = t->tells = true;
+		t->answered = t->armed = true;
 		log_info("event=traced pid=%d cost=\"%s\"", t->pid, json_get_text(m, "cost", ""));
 	} else {
 		log_warn(
@@ -262,8 +307,10 @@ static bool progress_one(struct exits *e, struct traced *t)
 	while (t->watch && (r = exit_watch_read(t->watch, &message)) == 1)
 		if (!take_message(e, t, message))
 			exit_watch_end(TAKE_PTR(t->watch));
-	if (t->watch && r < 0)
+	if (t->watch && r < 0) {
 		exit_watch_end(TAKE_PTR(t->watch));
+		t->armed = false;
+	}
 	return !t->watch && t->pid == 0;
 }
 
@@ -277,14 +324,28 @@ void exits_progress(struct exits *e)
 	}
 }
 
-uint64_t exits_rules(struct exits *e, pid_t pid, uint64_t start_ticks)
+/* With what it has said meanwhile. */
+static const struct traced *find_now(struct exits *e, pid_t pid, uint64_t start_ticks)
 {
 	struct traced *t = find(e, pid, start_ticks);
 
-	/* Whether it was there in time may not have been read yet. */
 	if (t)
 		progress_one(e, t);
-	return t && t->tells ? 1ULL << t->rule : 0;
+	return t;
+}
+
+uint64_t exits_to_tell(struct exits *e, pid_t pid, uint64_t start_ticks)
+{
+	const struct traced *t = find_now(e, pid, start_ticks);
+
+	return t && (t->armed || t->told) ? 1ULL << t->rule : 0;
+}
+
+uint64_t exits_told(struct exits *e, pid_t pid, uint64_t start_ticks)
+{
+	const struct traced *t = find_now(e, pid, start_ticks);
+
+	return t && t->told ? 1ULL << t->rule : 0;
 }
 
 static bool all_answered(const struct exits *e)

@@ -34,8 +34,13 @@ int exits_fd(const struct exits *e);
 void exits_watch(struct exits *e, const struct target *target);
 /* Waits until each tracer says that it is there, or that it cannot be; at most TIMEOUT_MS. */
 void exits_settle(struct exits *e, int timeout_ms);
-/* The rules whose trip at the end of that process is the tracer's to tell. */
-uint64_t exits_rules(struct exits *e, pid_t pid, uint64_t start_ticks);
+/* A new image of it is no target any more. */
+void exits_unwatch(struct exits *e, pid_t pid, uint64_t start_ticks);
+/* The rules whose trip at the end of that process its tracer has told, or is about to tell. */
+uint64_t exits_to_tell(struct exits *e, pid_t pid, uint64_t start_ticks);
+/* Those whose trip it has told. Complete once the process has ended: it told before it let go of
+ * it, or never will. */
+uint64_t exits_told(struct exits *e, pid_t pid, uint64_t start_ticks);
 /* It has ended: its entry goes. */
 void exits_ended(struct exits *e, pid_t pid, uint64_t start_ticks);
 

@@ -40,6 +40,8 @@ static void take_birth(struct watching *w, const struct event *e)
 	rules = targets_judge(&w->targets, e, &id);
 	targets_remove(
 		&w->targets, p->pid, p->start_ticks); /* its name and arguments are others now */
+	if (!rules)
+		exits_unwatch(w->exits, p->pid, p->start_ticks);
 	if (!rules || targets_add(&w->targets, &id, rules, &target) < 0)
 		return;
 	r = w->thresholds ? thresholds_watch(w->thresholds, target) : 0;
@@ -64,7 +66,7 @@ static uint64_t waiting_for(const struct watching *w, const struct event *e, uin
 static uint64_t told_at_exit(const struct watching *w, const struct event *e)
 {
 	struct event exit = {.kind = EVENT_EXIT, .exit_code = e->signal.number};
-	uint64_t rules = exits_rules(w->exits, e->process.pid, e->process.start_ticks);
+	uint64_t rules = exits_to_tell(w->exits, e->process.pid, e->process.start_ticks);
 
 	if (e->kind != EVENT_DEATH || (signals_core_mask() & SIGNAL_BIT(e->signal.number)))
 		return 0;
@@ -117,7 +119,7 @@ static void take_exit(struct watching *w, const struct event *e)
 	deaths_ended(w->deaths, p->pid, p->start_ticks, e->exit_code);
 	if (known) /* has tripped already */
 		rules &= ~deaths_rules(w->deaths, p->pid, p->start_ticks);
-	told = exits_rules(w->exits, p->pid, p->start_ticks) & rules;
+	told = exits_told(w->exits, p->pid, p->start_ticks) & rules;
 	exits_ended(w->exits, p->pid, p->start_ticks);
 	rules &= ~told;
 	for (size_t i = 0; rule_set_next(rules, &i); i++)
