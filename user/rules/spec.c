@@ -228,6 +228,12 @@ static int set_time(struct spec *s, enum spec_id id, const char *value, char why
 	return r;
 }
 
+static int set_moment(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX])
+{
+	return spec_parse_moment(
+		value, id == SPEC_START ? &s->rule->start_ns : &s->rule->end_ns, why);
+}
+
 static int set_what(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX])
 {
 	struct capture_options *what = &s->rule->what;
@@ -345,6 +351,8 @@ static const struct spec_key keys[SPEC_IDS] = {
 	[SPEC_RATE] = {"rate", SPEC_ONE},
 	[SPEC_DURATION] = {"duration", SPEC_ONE},
 	[SPEC_MIN_AGE] = {"min-age", SPEC_ONE},
+	[SPEC_START] = {"start", SPEC_ONE},
+	[SPEC_END] = {"end", SPEC_ONE},
 	[SPEC_KIND] = {"kind", SPEC_ONE},
 	[SPEC_SNAPSHOT] = {"snapshot", SPEC_ONE},
 	[SPEC_MAX_PAUSE] = {"max-pause", SPEC_ONE},
@@ -379,6 +387,7 @@ static setter *const setters[SPEC_IDS] = {
 	[SPEC_EVERY] = set_time,
 	[SPEC_RATE] = set_rate,
 	[SPEC_DURATION... SPEC_MIN_AGE] = set_time,
+	[SPEC_START... SPEC_END] = set_moment,
 	[SPEC_KIND... SPEC_SNAPSHOT] = set_what,
 	[SPEC_MAX_PAUSE] = set_time,
 	[SPEC_COMPRESS] = set_what,

@@ -171,6 +171,8 @@ static int check_how_often(const struct check *c)
 	const struct rule *rule = c->rule;
 	const char *d = c->spec->dashes;
 
+	if (rule->end_ns && rule->start_ns >= rule->end_ns)
+		return REFUSE(c, SPEC_END, "is no later than %sstart", d);
 	if (given(c, SPEC_EVERY) && rule->count == 1)
 		return REFUSE(c, SPEC_EVERY, "there is no second capture with %scount 1", d);
 	if (!given(c, SPEC_RATE))

@@ -37,6 +37,8 @@ enum spec_id { /* in the order of spec_keys() */
 	SPEC_RATE,
 	SPEC_DURATION,
 	SPEC_MIN_AGE,
+	SPEC_START,
+	SPEC_END,
 	SPEC_KIND,
 	SPEC_SNAPSHOT,
 	SPEC_MAX_PAUSE,
@@ -66,6 +68,9 @@ int spec_refuse(char why[SPEC_WHY_MAX], const char *format, ...)
 int spec_refuse_value(char why[SPEC_WHY_MAX], const char *value, const char *rest, ...)
 	__attribute__((format(printf, 3, 4))); /* "'VALUE' REST" */
 int spec_parse_time(const char *value, uint64_t *ns, char why[SPEC_WHY_MAX]);
+/* "2026-11-24T09:00:00Z", or without the Z, a blank for the T, and seconds or not, in the host's
+ * own time zone: CLOCK_REALTIME. */
+int spec_parse_moment(const char *value, uint64_t *realtime_ns, char why[SPEC_WHY_MAX]);
 int spec_parse_number(
 	const char *value, uint64_t least, uint64_t most, uint64_t *out, char why[SPEC_WHY_MAX]);
 int spec_parse_size(const char *value, uint64_t *bytes, char why[SPEC_WHY_MAX]);

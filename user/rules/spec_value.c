@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -50,6 +52,31 @@ int spec_parse_time(const char *value, uint64_t *ns, char why[SPEC_WHY_MAX])
 	if (*ns == 0)
 		return spec_refuse(why, "must be longer than 0");
 	return 0;
+}
+
+int spec_parse_moment(const char *value, uint64_t *realtime_ns, char why[SPEC_WHY_MAX])
+{
+	static const struct {
+		const char *format;
+		bool utc;
+	} forms[] = {{"%Y-%m-%dT%H:%M:%SZ", true}, {"%Y-%m-%dT%H:%M:%S", false},
+		{"%Y-%m-%d %H:%M:%S", false}, {"%Y-%m-%d %H:%M", false}, {"%Y-%m-%d", false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		struct tm tm = {.tm_isdst = -1};
+		const char *end = strptime(value, forms[i].format, &tm);
+		time_t seconds;
+
+		if (!end || *end || tm.tm_mday == 0)
+			continue;
+		seconds = forms[i].utc ? timegm(&tm) : mktime(&tm);
+		if (seconds <= 0)
+			break;
+		*realtime_ns = (uint64_t)seconds * NSEC_PER_SEC;
+		return 0;
+	}
+	return spec_refuse_value(
+		why, value, "is not a date (2026-11-24T09:00:00Z, or 2026-11-24 09:00 here)");
 }
 
 int spec_parse_number(
