@@ -94,6 +94,22 @@ def test_reload(t):
     assert w.stop() == 0, w.stderr()
 
 
+def test_reload_that_cannot_be_armed(t):
+    """The file is good, its store is not: the rules of before go on."""
+    forget_ledger(t)
+    process = burner(t, "burn-a")
+    rules = THREADS.replace("NAME", "stays")
+    w = Run(t, rules)
+    w.wait("armed", 15)
+    w.path.write_text(f"store: /proc/nowhere\nrules:\n{rules}")
+    w.process.send_signal(signal.SIGHUP)
+    until(lambda: "/proc/nowhere" in w.stderr(), 10, "a word on the store")
+    w.wait("armed", 15, 2)
+    tell(process, "threads", 30)
+    assert w.wait("capture", 15)["rule"] == "stays"
+    assert w.stop() == 0, w.stderr()
+
+
 @timeout(60)
 def test_count_holds_across_a_restart(t):
     """Of two captures one is left after a kill -9."""

@@ -128,7 +128,7 @@ int monitor_run(const struct monitor_options *options)
 {
 	struct monitor m = {.watching = WATCHING_NONE};
 	struct watching *w = &m.watching;
-	int result = EXIT_FAILED;
+	int result = options->reload ? MONITOR_UNARMED : EXIT_FAILED;
 
 	if (watching_arm(w, options) == 0) {
 		uint64_t now = clock_now_ns(CLOCK_MONOTONIC);

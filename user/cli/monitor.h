@@ -27,7 +27,8 @@ struct monitor_options {
 	void *reload_arg;
 };
 
-#define MONITOR_RELOAD (-1)
+#define MONITOR_RELOAD	(-1)
+#define MONITOR_UNARMED (-2) /* with RELOAD alone, whose caller may have other rules to try */
 
 /* Arms, runs until the rules are spent, its targets are gone, time is up or a signal says so, and
  * disarms. Returns the exit status; what went wrong has been said. */

@@ -60,6 +60,9 @@ struct sentinel {
 	struct run_config config;
 	struct run_config next; /* read upon SIGHUP, good, and not in force yet */
 	bool has_next;
+	struct run_config
+		before; /* in force until CONFIG was read: comes back if that cannot be armed */
+	bool has_before;
 	struct ledger *ledger;
 	struct ledger_file *file;
 };
@@ -131,17 +134,45 @@ static int run_once(struct sentinel *s)
 	return monitor_run(&monitor);
 }
 
+static void drop_before(struct sentinel *s)
+{
+	if (s->has_before)
+		run_config_free(&s->before);
+	s->has_before = false;
+}
+
+static void take_next(struct sentinel *s)
+{
+	drop_before(s);
+	s->before = s->config;
+	s->has_before = true;
+	s->config = s->next;
+	s->has_next = false;
+	log_info("event=reload rules=%zu", s->config.n);
+}
+
+static void take_back(struct sentinel *s)
+{
+	run_config_free(&s->config);
+	s->config = s->before;
+	s->has_before = false;
+	log_error("event=reload error=\"the new rules cannot be armed: those of before are back\"");
+}
+
 static int run_sentinel(struct sentinel *s)
 {
-	int result;
+	for (;;) {
+		int result = run_once(s);
 
-	while ((result = run_once(s)) == MONITOR_RELOAD) {
-		run_config_free(&s->config);
-		s->config = s->next;
-		s->has_next = false;
-		log_info("event=reload rules=%zu", s->config.n);
+		if (result == MONITOR_RELOAD)
+			take_next(s);
+		else if (result == MONITOR_UNARMED && s->has_before)
+			take_back(s);
+		else
+			return result == MONITOR_UNARMED ? EXIT_FAILED
+			       : result == EXIT_NO_TRIP	 ? 0
+							 : result;
 	}
-	return result == EXIT_NO_TRIP ? 0 : result;
 }
 
 static void close_sentinel(struct sentinel *s)
@@ -149,6 +180,7 @@ static void close_sentinel(struct sentinel *s)
 	ledger_file_close(s->file);
 	ledger_free(s->ledger);
 	run_config_free(&s->config);
+	drop_before(s);
 	if (s->has_next)
 		run_config_free(&s->next);
 }
