@@ -133,8 +133,9 @@ static int attach(struct requests *r)
 		s->progs.exit_inet_sendpage, s->progs.request_received, s->progs.exit_inet_recvmsg,
 		s->progs.exit_inet6_recvmsg, s->progs.exit_unix_recvmsg};
 	union bpf_iter_link_info which = {.map.map_fd = (__u32)bpf_map__fd(s->maps.connections)};
-	const struct bpf_iter_attach_opts options = {
-		.sz = sizeof(options), .link_info = &which, .link_info_len = sizeof(which)};
+	/* Its padding must be zero, too. */
+	LIBBPF_OPTS(
+		bpf_iter_attach_opts, options, .link_info = &which, .link_info_len = sizeof(which));
 
 	/* Answers first: a request whose answer is missed would seem to wait for ever. */
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
@@ -323,8 +324,8 @@ int requests_scan(struct requests *r, const struct request **out, size_t *n)
 static struct bpf_link *attach_sockets(struct requests *r, pid_t pid)
 {
 	union bpf_iter_link_info which = {.task.pid = (__u32)pid};
-	struct bpf_iter_attach_opts options = {
-		.sz = sizeof(options), .link_info = &which, .link_info_len = sizeof(which)};
+	LIBBPF_OPTS(
+		bpf_iter_attach_opts, options, .link_info = &which, .link_info_len = sizeof(which));
 	struct bpf_program *program = r->skeleton->progs.request_sockets;
 	struct bpf_link *link = bpf_program__attach_iter(program, &options);
 
