@@ -15,7 +15,7 @@ def lab(t, *args):
     process = t.spawn([CORETRAP, "lab", *args], stdout=subprocess.PIPE)
     lines = [process.stdout.readline().decode().strip() for _ in range(3 if args[0] == "slow" else 2)]
     assert lines[0] == f"pid {process.pid}", lines
-    assert re.fullmatch(rf"try: coretrap (dump|watch -p) {process.pid}( --\S+)*", lines[1]), lines
+    assert re.fullmatch(rf"try: coretrap (dump|watch -p) {process.pid}( --\S+( \w+)?)*", lines[1]), lines
     return process, lines
 
 

@@ -107,6 +107,17 @@ static const struct {
 	{"all first-chance=USR1 then=exec:/bin/true", "then", "--first-chance"},
 	{"all signal=SEGV before=exec:/bin/true", "before", "dies"},
 	{"all compress=none compress-threads=2", "compress-threads", "--compress none"},
+	{"all request-path=/x", "request-path", "--request-slow"},
+	{"all request-exclude=/x", "request-exclude", "--request-slow"},
+	{"all unread=1s request-count=10/60s", "request-count", "--request-slow"},
+	{"all request-status=500-599 request-slow-share=80%/2m", "request-slow-share",
+		"--request-slow"},
+	{"all request-slow=1s request-slow-share=80%/2m request-count=2/1s", "request-count",
+		"--request-slow-share"},
+	{"all request-slow=1s duration=1s", "request-slow", "--duration"},
+	{"all unread=1s duration=1s", "unread", "--duration"},
+	{"all all-of cpu=80 memory=1G request-slow=1s", "all-of", "--request-slow"},
+	{"all request-slow=1s for=10s", "for", "threshold"},
 };
 
 Test(spec, says_which_combination_makes_no_sense)
@@ -138,6 +149,10 @@ Test(spec, one_value_is_given_once_and_many_add_up)
 	expect_refused("all kind=mini kind=mini", "kind", "twice");
 	expect_refused("all no-such-key=1", "no-such-key", "no such key");
 	expect_accepted("all signal=SEGV then=restart:a.service then=exec:/bin/true");
+	expect_accepted("all request-slow=1s request-path=/a request-path=/b request-exclude=/c "
+			"request-count=10/60s max-pause=10ms snapshot=fork then=kill");
+	expect_accepted("all request-slow=1s request-slow-share=80%/2m request-status=500-599 "
+			"request-count=2/1s unread=1s cpu=80");
 	expect_accepted("name=a name=b signal=SEGV signal=ABRT all-of=false tree tree");
 }
 
@@ -251,4 +266,22 @@ Test(spec, names_no_flags_to_those_who_have_none)
 	cr_assert_eq(p.result, -EINVAL);
 	cr_expect_not(strstr(p.why, "--"), "%s", p.why);
 	end(&p);
+}
+
+Test(spec, a_request_alone_waits_for_no_death)
+{
+	static const char *const alone[] = {
+		"all request-slow=250ms", "all request-status=503", "all unread=2s"};
+	char storage[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(alone); i++) {
+		struct parsed p;
+
+		parse(&p, alone[i], storage);
+		cr_assert_eq(p.result, 0, "%s: %s", p.name, p.why);
+		cr_expect_eq(p.rule.fatal_signals, 0, "%s", alone[i]);
+		cr_expect(rule_wants_living(&p.rule), "%s", alone[i]);
+		cr_expect_eq(rule_wants_requests(&p.rule), i < 2, "%s", alone[i]);
+		end(&p);
+	}
 }

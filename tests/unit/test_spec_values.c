@@ -47,6 +47,16 @@ static const struct {
 	{"interval", "all cpu=80", "50ms 1s 1h 0.05",
 		"0 49ms 49.9ms 3601s 2h -1 1e9 18446744073709551616 x"},
 	{"all-of", "all cpu=80 memory=1G", "true false", "1"},
+	{"request-slow", "all", "50ms 1s 1h", "0 49ms 2h -1 1e9 18446744073709551616 x 80%"},
+	{"request-path", "all request-slow=1s", "/ /api/* * *.php ?a [/]x", "api x/*"},
+	{"request-exclude", "all request-slow=1s", "/health */health", "health"},
+	{"request-count", "all request-slow=1s", "1/1s 10/60s 10000/1d",
+		"10 10/ /60s 0/1s 10001/1s 10/0 -1/1s 1e9/1s 18446744073709551616/1s"},
+	{"request-slow-share", "all request-slow=1s", "1%/1s 80%/2m 100%/1h",
+		"80 80/2m 80% %/2m 0%/2m 101%/2m 80%/0 -1%/2m 80%%/2m"},
+	{"request-status", "all", "500-599 503 100-599",
+		"0 99 600 599-500 500- -599 500-600 5xx 18446744073709551616"},
+	{"unread", "all", "50ms 1s 1h", "0 49ms 2h -1 1e9 x"},
 	{"count", "all", "0 1 1000000000 4294967295",
 		"-1 1e9 4294967296 18446744073709551616 x 3.0"},
 	{"every", "all count=0", "1ns 30s 5m 366d", "0 -1 1e9 367d 18446744073709551616 5parsecs"},
@@ -172,6 +182,14 @@ static const char *const opposed[][2] = {
 	{"force", "rate"},
 	{"force", "output"},
 	{"observe", "then"},
+	{"all-of", "request-slow"},
+	{"all-of", "request-path"},
+	{"all-of", "request-exclude"},
+	{"all-of", "request-count"},
+	{"all-of", "request-slow-share"},
+	{"all-of", "request-status"},
+	{"all-of", "unread"},
+	{"request-count", "request-slow-share"},
 };
 
 static const char *sample_of(const char *key)
@@ -225,6 +243,8 @@ static const char *company_of(const char *key)
 	static const char *const needs_cpu[] = {
 		"cpu-base", "for", "interval", "snapshot", "max-pause", "before", "then"};
 	static const char *const needs_more[] = {"every", "rate"};
+	static const char *const needs_slow[] = {
+		"request-path", "request-exclude", "request-count", "request-slow-share"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(needs_cpu); i++)
 		if (strcmp(key, needs_cpu[i]) == 0)
@@ -232,6 +252,9 @@ static const char *company_of(const char *key)
 	for (size_t i = 0; i < ARRAY_SIZE(needs_more); i++)
 		if (strcmp(key, needs_more[i]) == 0)
 			return "count=0";
+	for (size_t i = 0; i < ARRAY_SIZE(needs_slow); i++)
+		if (strcmp(key, needs_slow[i]) == 0)
+			return "request-slow=1s";
 	if (strcmp(key, "force") == 0)
 		return "output=file";
 	if (strcmp(key, "memory-base") == 0)

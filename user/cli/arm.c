@@ -47,7 +47,8 @@ static int open_probe(struct watching *w)
 	bool all = rule_set_has_all(&w->rules), pids_only = rule_set_is_pids_only(&w->rules);
 	/* Where every process matches, which ones there are is of interest to the sampler, and for
 	 * exits, of which the kernel side does not tell enough. */
-	bool finds = !all || rule_set_sampling(&w->rules) || rule_set_exiting(&w->rules);
+	bool finds = !all || rule_set_sampling(&w->rules) || rule_set_exiting(&w->rules) ||
+		     rule_set_serving(&w->rules);
 	struct probe_options options = {
 		.fatal_mask = rule_set_fatal_signals(&w->rules),
 		.first_chance_mask = rule_set_first_chance(&w->rules),
@@ -131,6 +132,23 @@ static int open_thresholds(struct watching *w)
 	return r < 0 ? fail("sampler (coretrap doctor says more)", r) : 0;
 }
 
+static int open_in_flight(struct watching *w)
+{
+	int r;
+
+	if (!rule_set_serving(&w->rules))
+		return 0;
+	r = in_flight_open(&w->targets, &w->in_flight);
+	if (r == -EOPNOTSUPP) {
+		log_error("event=arm what=requests error=\"this kernel keeps no state with a "
+			  "socket: Linux 5.12 is needed, coretrap doctor says more\"");
+		return r;
+	}
+	for (const struct target *t = w->targets.head; r == 0 && t; t = t->next)
+		r = in_flight_watch(w->in_flight, t);
+	return r < 0 ? fail("requests (coretrap doctor says more)", r) : 0;
+}
+
 static int watch_fd(const struct watching *w, int fd)
 {
 	struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
@@ -204,6 +222,8 @@ static int open_loop(struct watching *w)
 	r = r < 0 ? r : watch_fd(w, followups_fd(w->followups));
 	if (w->thresholds)
 		r = r < 0 ? r : watch_fd(w, thresholds_fd(w->thresholds));
+	if (w->in_flight)
+		r = r < 0 ? r : watch_fd(w, in_flight_fd(w->in_flight));
 	return r < 0 ? r : watch_fd(w, broker_fd(w->broker));
 }
 
@@ -247,6 +267,7 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 	r = r < 0 ? r : open_probe(w);
 	r = r < 0 ? r : open_capture(w);
 	r = r < 0 ? r : open_thresholds(w);
+	r = r < 0 ? r : open_in_flight(w);
 	r = r < 0 ? r : open_loop(w);
 	if (r < 0)
 		return r;
@@ -276,6 +297,7 @@ void watching_disarm(struct watching *w)
 	followups_free(w->followups);
 	deaths_free(w->deaths);
 	thresholds_close(w->thresholds);
+	in_flight_close(w->in_flight);
 	targets_free(&w->targets);
 	broker_close(&w->broker);
 	probe_close(w->probe);

@@ -102,6 +102,41 @@ static void put_thresholds(json_t *event, const struct rule *rule)
 		json_decref(thresholds);
 }
 
+static json_t *texts(const struct who_list *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->n; i++)
+		json_array_append_new(array, json_string(list->v[i]));
+	return array;
+}
+
+static void put_requests(json_t *event, const struct rule *rule)
+{
+	const struct request_rule *r = &rule->request;
+	json_t *o = json_object();
+
+	json_put(event, "requests", o);
+	if (r->slow_ns)
+		json_put_int(o, "slow_ms", (int64_t)(r->slow_ns / NSEC_PER_MSEC));
+	if (r->paths.n)
+		json_put(o, "paths", texts(&r->paths));
+	if (r->excludes.n)
+		json_put(o, "excludes", texts(&r->excludes));
+	if (r->count) {
+		json_put_int(o, "count", (int64_t)r->count);
+		json_put_int(o, "count_ms", (int64_t)(r->count_ns / NSEC_PER_MSEC));
+	}
+	if (r->share) {
+		json_put(o, "share_percent", json_real((double)r->share / 1000));
+		json_put_int(o, "share_ms", (int64_t)(r->share_ns / NSEC_PER_MSEC));
+	}
+	if (r->status_max) {
+		json_put_int(o, "status_min", r->status_min);
+		json_put_int(o, "status_max", r->status_max);
+	}
+}
+
 /* Whose core is wanted has a price from now on. */
 static void put_exit(json_t *event, const struct rule *rule)
 {
@@ -134,6 +169,10 @@ json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets
 		json_put(event, "first_chance", signal_names(rule->first_chance));
 	json_put_text(event, "kind", rule->observe ? "none" : core_kind_name(rule->what.kind));
 	put_thresholds(event, rule);
+	if (rule_wants_requests(rule))
+		put_requests(event, rule);
+	if (rule->unread_ns)
+		json_put_int(event, "unread_ms", (int64_t)(rule->unread_ns / NSEC_PER_MSEC));
 	if (rule->exit != EXIT_WISH_NONE)
 		put_exit(event, rule);
 	put_targets(event, targets, mask);

@@ -45,6 +45,8 @@ static void take_birth(struct watching *w, const struct event *e)
 	if (!rules || targets_add(&w->targets, &id, rules, &target) < 0)
 		return;
 	r = w->thresholds ? thresholds_watch(w->thresholds, target) : 0;
+	if (r == 0 && w->in_flight)
+		r = in_flight_watch(w->in_flight, target);
 	if (r < 0)
 		log_error("event=sample pid=%d errno=%d", p->pid, -r);
 	exits_watch(w->exits, target);
@@ -252,13 +254,23 @@ static void begin_threshold(struct watching *w, const struct threshold_trip *t)
 		log_error("event=trip pid=%d errno=%d", sample->pid, -r);
 }
 
+static void restart_thresholds(void *arg, pid_t pid, uint64_t start_ticks, size_t rule)
+{
+	thresholds_restart(arg, pid, start_ticks, rule);
+}
+
+static void restart_in_flight(void *arg, pid_t pid, uint64_t start_ticks, size_t rule)
+{
+	in_flight_restart(arg, pid, start_ticks, rule);
+}
+
 void watching_sample(struct watching *w)
 {
 	struct threshold_trip trip;
 
 	if (!w->thresholds)
 		return;
-	lives_restart(w->lives, w->thresholds);
+	lives_each(w->lives, restart_thresholds, w->thresholds);
 	if (!thresholds_pass(w->thresholds))
 		return;
 	while (thresholds_next(w->thresholds, &trip))
@@ -287,11 +299,67 @@ static void keep_store(struct watching *w)
 	janitor_check(&w->janitor);
 }
 
+static void begin_request(struct watching *w, const struct in_flight_trip *t)
+{
+	const struct target *target = targets_get(&w->targets, t->pid, t->start_ticks);
+	const char *rule = w->rules.v[t->rule].name;
+	uint64_t now = clock_now_ns(CLOCK_REALTIME);
+	struct live_trip trip = {.rule = t->rule,
+		.tid = t->tid,
+		.trip = trip_by_process(
+			t->kind, t->pid, t->start_ticks, clock_now_ns(CLOCK_BOOTTIME))};
+	int r;
+
+	if (!target)
+		return;
+	trip.event = t->kind == TRIP_REQUEST
+			     ? incident_trip_request(&target->identity, rule, &t->request, now)
+			     : incident_trip_unread(&target->identity, rule, &t->unread, now);
+	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
+	if (r < 0)
+		log_error("event=trip pid=%d errno=%d", t->pid, -r);
+}
+
+/* The rule would be waited for in vain. */
+static void say_blind(const struct watching *w, const struct in_flight_blind *b)
+{
+	const struct target *target = targets_get(&w->targets, b->pid, b->start_ticks);
+	json_t *event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
+
+	if (event && target) {
+		json_put_text(event, "rule", w->rules.v[b->rule].name);
+		json_put_text(event, "reason", "no-path");
+		json_put_text(event, "detail",
+			b->protocol == REQUEST_TLS
+				? "its requests are encrypted, and match no --request-path"
+				: "its requests are not HTTP/1, and match no --request-path");
+		json_put(event, "process", incident_process(&target->identity));
+	}
+	feed_say(&w->feed, event);
+}
+
+void watching_serve(struct watching *w)
+{
+	struct in_flight_trip trip;
+	struct in_flight_blind blind;
+
+	if (!w->in_flight)
+		return;
+	lives_each(w->lives, restart_in_flight, w->in_flight);
+	in_flight_pass(w->in_flight);
+	while (in_flight_next(w->in_flight, &trip))
+		begin_request(w, &trip);
+	while (in_flight_next_blind(w->in_flight, &blind))
+		say_blind(w, &blind);
+}
+
 void watching_check(struct watching *w)
 {
 	/* An end that was lost, or missed while arming, would be waited for. */
 	if (losses_say(&w->feed, w->probe, &w->targets) || rule_set_is_pids_only(&w->rules))
 		targets_sweep(&w->targets);
+	if (w->in_flight)
+		losses_say_requests(&w->feed, w->in_flight);
 	deaths_sweep(w->deaths);
 	if (w->registry)
 		losses_say_pattern(&w->feed, w->registry);

@@ -44,7 +44,7 @@ static const struct lab_mode {
 	{"cpu", BIT(OPT_AFTER) | BIT(OPT_THREADS) | BIT(OPT_PERCENT), lab_cpu, "dump", ""},
 	{"memory", BIT(OPT_AFTER) | BIT(OPT_RATE) | BIT(OPT_SIZE), lab_memory, "dump", ""},
 	{"hang", BIT(OPT_AFTER), lab_hang, "dump", ""},
-	{"slow", BIT(OPT_TIME) | BIT(OPT_PORT), lab_slow, "dump", ""},
+	{"slow", BIT(OPT_TIME) | BIT(OPT_PORT), lab_slow, "watch -p", " --request-slow 1s"},
 	{"exit", BIT(OPT_AFTER) | BIT(OPT_CODE), lab_exit, "watch -p", " --observe"},
 };
 

@@ -240,11 +240,11 @@ static int prepare(struct lives *l, struct live *live)
 	return 1;
 }
 
-void lives_restart(const struct lives *l, struct thresholds *t)
+void lives_each(const struct lives *l,
+	void (*start_anew)(void *arg, pid_t pid, uint64_t start_ticks, size_t rule), void *arg)
 {
 	for (const struct live *live = l->head; live; live = live->next)
-		thresholds_restart(
-			t, live->trip.trip.pid, live->trip.trip.start_ticks, live->trip.rule);
+		start_anew(arg, live->trip.trip.pid, live->trip.trip.start_ticks, live->trip.rule);
 }
 
 static int append(struct lives *l, const struct live_trip *trip, const struct decision *decision)

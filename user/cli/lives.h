@@ -13,7 +13,6 @@
 #include "cli/destination.h"
 #include "cli/exits.h"
 #include "cli/followups.h"
-#include "cli/thresholds.h"
 #include "cli/trip_counts.h"
 #include "rules/rule_set.h"
 #include "sink/feed.h"
@@ -48,9 +47,10 @@ struct live_trip {
 
 /* Decides, says the trip, and captures or says why not. 0 or -errno. */
 int lives_begin(struct lives *l, const struct live_trip *trip);
-/* Has the thresholds of what is being captured start anew: what they see of it meanwhile does not
- * count. */
-void lives_restart(const struct lives *l, struct thresholds *t);
+/* Calls START_ANEW for each process that is being captured, with the rule it is captured for: what
+ * is seen of it meanwhile does not count. */
+void lives_each(const struct lives *l,
+	void (*start_anew)(void *arg, pid_t pid, uint64_t start_ticks, size_t rule), void *arg);
 /* Moves on what can move. */
 void lives_progress(struct lives *l);
 /* The watch ends: what waits or is under way gets its last event. */

@@ -41,6 +41,15 @@ bool losses_say(const struct feed *f, struct probe *p, struct targets *t)
 	return n > 0;
 }
 
+void losses_say_requests(const struct feed *f, struct in_flight *in_flight)
+{
+	struct probe_loss losses[PROBE_LOSSES_MAX];
+	int n = in_flight_losses(in_flight, losses);
+
+	for (int i = 0; i < n; i++)
+		say(f, losses[i].reason, losses[i].count, "of requests");
+}
+
 void losses_say_pattern(const struct feed *f, struct registry *r)
 {
 	int e = registry_check(r);

@@ -96,6 +96,7 @@ static void loop(struct monitor *m)
 		exits_progress(w->exits);
 		followups_progress(w->followups);
 		watching_sample(w);
+		watching_serve(w);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;
 			watching_check(w);
@@ -139,6 +140,8 @@ int monitor_run(const struct monitor_options *options)
 		deaths_finish(w->deaths);
 		lives_finish(w->lives);
 		losses_say(&w->feed, w->probe, &w->targets);
+		if (w->in_flight)
+			losses_say_requests(&w->feed, w->in_flight);
 		result = m.reloads && !m.interrupts ? MONITOR_RELOAD : status(w);
 	}
 	watching_disarm(w);

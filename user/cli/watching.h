@@ -8,6 +8,7 @@
 #include "cli/destination.h"
 #include "cli/exits.h"
 #include "cli/followups.h"
+#include "cli/in_flight.h"
 #include "cli/janitor.h"
 #include "cli/launch.h"
 #include "cli/lives.h"
@@ -32,6 +33,7 @@ struct watching {
 	struct exits *exits;
 	struct followups *followups;
 	struct thresholds *thresholds; /* NULL: no rule has one */
+	struct in_flight *in_flight;   /* NULL: no rule looks at sockets */
 	struct launch launch;
 	struct janitor janitor;
 	uint64_t captured; /* so many, when the janitor was called */
@@ -59,6 +61,8 @@ bool watching_read_events(struct watching *w);
 void watching_read_handlers(struct watching *w);
 /* Samples the targets if it is time to, and takes those that trip. */
 void watching_sample(struct watching *w);
+/* The same of requests, of which answers come at any time. */
+void watching_serve(struct watching *w);
 /* What became of all trips. */
 struct trip_counts watching_counts(const struct watching *w);
 /* Once a second: what was lost, what ended unseen, who owns the core pattern. */

@@ -9,6 +9,18 @@ void rule_free(struct rule *r)
 	who_free(&r->who);
 	actions_free(&r->before);
 	actions_free(&r->then);
+	who_list_free(&r->request.paths);
+	who_list_free(&r->request.excludes);
+}
+
+bool rule_wants_requests(const struct rule *r)
+{
+	return r->request.slow_ns || r->request.status_max;
+}
+
+bool rule_wants_living(const struct rule *r)
+{
+	return r->armed || rule_wants_requests(r) || r->unread_ns;
 }
 
 static bool wants_exit(const struct rule *r, int code)

@@ -11,6 +11,7 @@
 #include "rules/condition.h"
 #include "rules/decision.h"
 #include "rules/ledger.h"
+#include "rules/request.h"
 #include "rules/trip.h"
 #include "rules/who.h"
 
@@ -37,6 +38,8 @@ struct rule {
 	uint64_t for_ns;      /* they must hold this long, in a row; 0: one sample is enough */
 	uint64_t window_ns;   /* not in a row, but FOR_NS of this window; 0: in a row */
 	uint64_t interval_ns; /* between two samples */
+	struct request_rule request;
+	uint64_t unread_ns; /* work has lain in its sockets for so long; 0: not asked for */
 	/* HOW OFTEN */
 	uint64_t count;	   /* captures (or trips, where nothing is captured), 0: no end */
 	uint64_t every_ns; /* at least this long between two captures */
@@ -51,9 +54,14 @@ struct rule {
 	struct actions before, then; /* in order, ahead of a capture and after it */
 };
 
-/* What the rule owns (WHO and the actions); NAME and the strings of WHAT are borrowed. */
+/* What the rule owns (WHO, the actions and the paths of requests); NAME and the strings of WHAT are
+ * borrowed. */
 void rule_free(struct rule *r);
 
+/* It waits for requests: slow ones, or such as are answered with a status. */
+bool rule_wants_requests(const struct rule *r);
+/* It can trip on a process that lives on. */
+bool rule_wants_living(const struct rule *r);
 /* Whether the event is one this rule waits for (the process matched already). */
 bool rule_trips(const struct rule *r, const struct event *e);
 /* What to do about a process that tripped; counts a capture as begun in the ledger, which is the

@@ -31,6 +31,16 @@ uint64_t rule_set_sampling(const struct rule_set *s)
 	return mask;
 }
 
+uint64_t rule_set_serving(const struct rule_set *s)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (rule_wants_requests(&s->v[i]) || s->v[i].unread_ns)
+			mask |= 1ULL << i;
+	return mask;
+}
+
 uint64_t rule_set_exiting(const struct rule_set *s)
 {
 	uint64_t mask = 0;

@@ -23,6 +23,9 @@ uint64_t rule_set_trees(const struct rule_set *s);
 /* Those with a threshold, for which processes are sampled. */
 uint64_t rule_set_sampling(const struct rule_set *s);
 
+/* Those that look at sockets: at requests, or at work that lies unread. */
+uint64_t rule_set_serving(const struct rule_set *s);
+
 /* Those that wait for an exit. */
 uint64_t rule_set_exiting(const struct rule_set *s);
 

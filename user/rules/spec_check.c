@@ -122,7 +122,8 @@ static int check_conditions(const struct check *c)
 
 static int check_all_of(const struct check *c)
 {
-	static const enum spec_id instants[] = {SPEC_SIGNAL, SPEC_FIRST_CHANCE, SPEC_EXIT};
+	static const enum spec_id instants[] = {SPEC_SIGNAL, SPEC_FIRST_CHANCE, SPEC_EXIT,
+		SPEC_REQUEST_SLOW, SPEC_REQUEST_STATUS, SPEC_UNREAD};
 
 	if (!c->rule->all_of || !given(c, SPEC_ALL_OF))
 		return 0;
@@ -131,8 +132,32 @@ static int check_all_of(const struct check *c)
 	for (size_t i = 0; i < ARRAY_SIZE(instants); i++)
 		if (given(c, instants[i]))
 			return REFUSE(c, SPEC_ALL_OF,
-				"%s%s is an instant, which cannot hold together with a threshold",
+				"%s%s is no threshold, and cannot hold together with one",
 				c->spec->dashes, key_name(instants[i]));
+	return 0;
+}
+
+static int check_requests(const struct check *c)
+{
+	static const enum spec_id need_requests[] = {
+		SPEC_REQUEST_PATH, SPEC_REQUEST_EXCLUDE, SPEC_REQUEST_COUNT};
+	const struct request_rule *request = &c->rule->request;
+	uint64_t end = c->spec->duration_ns;
+	const char *d = c->spec->dashes;
+
+	for (size_t i = 0; i < ARRAY_SIZE(need_requests); i++)
+		if (given(c, need_requests[i]) && !rule_wants_requests(c->rule))
+			return REFUSE(c, need_requests[i],
+				"there is no %srequest-slow or %srequest-status", d, d);
+	if (given(c, SPEC_REQUEST_SLOW_SHARE) && !request->slow_ns)
+		return REFUSE(c, SPEC_REQUEST_SLOW_SHARE, "there is no %srequest-slow", d);
+	if (given(c, SPEC_REQUEST_COUNT) && request->share && !request->status_max)
+		return REFUSE(c, SPEC_REQUEST_COUNT,
+			"%srequest-slow-share says how many of them are too many", d);
+	if (end && request->slow_ns >= end)
+		return REFUSE(c, SPEC_REQUEST_SLOW, "would be slow only after %sduration", d);
+	if (end && c->rule->unread_ns >= end)
+		return REFUSE(c, SPEC_UNREAD, "is no shorter than %sduration", d);
 	return 0;
 }
 
@@ -245,11 +270,11 @@ static int check_what(const struct check *c)
 			if (given(c, for_captures[i]))
 				return REFUSE(c, for_captures[i], "%sobserve captures nothing", d);
 	for (size_t i = 0; i < ARRAY_SIZE(for_living); i++)
-		if (given(c, for_living[i]) && !rule->armed)
+		if (given(c, for_living[i]) && !rule_wants_living(rule))
 			return REFUSE(c, for_living[i],
-				"only a threshold (%scpu, %smemory …) captures a process that "
-				"lives on",
-				d, d);
+				"only a threshold (%scpu, %smemory …) or a request "
+				"(%srequest-slow) captures a process that lives on",
+				d, d, d);
 	return check_core_keys(c);
 }
 
@@ -267,19 +292,18 @@ static int check_actions(const struct check *c)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		if (given(c, keys[i]) && rule->observe && given(c, SPEC_OBSERVE))
 			return REFUSE(c, keys[i], "%sobserve does nothing to a process", d);
-		if (given(c, keys[i]) && !rule->armed && !rule->fatal_signals &&
+		if (given(c, keys[i]) && !rule_wants_living(rule) && !rule->fatal_signals &&
 			rule->first_chance && rule->exit == EXIT_WISH_NONE)
 			return REFUSE(c, keys[i], "%sfirst-chance alone captures nothing", d);
 	}
-	if (given(c, SPEC_BEFORE) && !rule->armed)
+	if (given(c, SPEC_BEFORE) && !rule_wants_living(rule))
 		return REFUSE(c, SPEC_BEFORE, "there is no time for it while a process dies");
-	for (size_t i = 0; given(c, SPEC_THEN) && !rule->armed && i < rule->then.n; i++)
+	for (size_t i = 0; given(c, SPEC_THEN) && !rule_wants_living(rule) && i < rule->then.n; i++)
 		if (needs_a_living(&rule->then.v[i]))
 			return REFUSE(c, SPEC_THEN,
-				"%s: no process is left; only a threshold (%scpu, %smemory …) "
-				"captures "
-				"one that lives on",
-				action_kind_name(rule->then.v[i].kind), d, d);
+				"%s: no process is left; only a threshold (%scpu, %smemory …) or a "
+				"request (%srequest-slow) captures one that lives on",
+				action_kind_name(rule->then.v[i].kind), d, d, d);
 	return 0;
 }
 
@@ -295,7 +319,8 @@ int spec_finish_what(struct spec *s, const char **name, char why[SPEC_WHY_MAX])
 int spec_finish(struct spec *s, const char **name, char why[SPEC_WHY_MAX])
 {
 	static int (*const checks[])(const struct check *c) = {check_who, check_conditions,
-		check_all_of, check_times, check_how_often, check_exit, check_what, check_actions};
+		check_all_of, check_requests, check_times, check_how_often, check_exit, check_what,
+		check_actions};
 	const struct check c = {s, s->rule, name, why};
 	struct rule *rule = s->rule;
 
@@ -308,7 +333,7 @@ int spec_finish(struct spec *s, const char **name, char why[SPEC_WHY_MAX])
 			return r;
 	}
 	if (!rule->fatal_signals && !rule->first_chance && rule->exit == EXIT_WISH_NONE &&
-		!rule->armed)
+		!rule_wants_living(rule))
 		rule->fatal_signals = signals_core_mask();
 	return 0;
 }

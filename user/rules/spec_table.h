@@ -32,6 +32,13 @@ enum spec_id { /* in the order of spec_keys() */
 	SPEC_FOR,
 	SPEC_INTERVAL,
 	SPEC_ALL_OF,
+	SPEC_REQUEST_SLOW,
+	SPEC_REQUEST_PATH,
+	SPEC_REQUEST_EXCLUDE,
+	SPEC_REQUEST_COUNT,
+	SPEC_REQUEST_SLOW_SHARE,
+	SPEC_REQUEST_STATUS,
+	SPEC_UNREAD,
 	SPEC_COUNT,
 	SPEC_EVERY,
 	SPEC_RATE,
@@ -61,6 +68,9 @@ _Static_assert(SPEC_IDS <= 64, "struct spec's given has a bit for each");
 #define SPEC_INTERVAL_MIN_NS	 (50 * NSEC_PER_MSEC)
 #define SPEC_INTERVAL_MAX_NS	 (3600 * NSEC_PER_SEC)
 #define SPEC_INTERVAL_DEFAULT_NS (1 * NSEC_PER_SEC)
+
+/* The keys that concern requests: as spec_set(). */
+int spec_set_request(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX]);
 
 /* Each parser of values: 0, or -EINVAL and WHY. A value is quoted there printable and cut. */
 int spec_refuse(char why[SPEC_WHY_MAX], const char *format, ...)

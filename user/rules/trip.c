@@ -11,6 +11,8 @@ static const char *const names[TRIP_KINDS] = {
 	[TRIP_MEMORY] = "memory",
 	[TRIP_THREADS] = "threads",
 	[TRIP_FDS] = "fds",
+	[TRIP_REQUEST] = "request",
+	[TRIP_UNREAD] = "unread",
 };
 
 const char *trip_kind_name(enum trip_kind kind)
@@ -54,12 +56,18 @@ struct trip trip_by_event(const struct event *event, const char *signature, uint
 	};
 }
 
-struct trip trip_by_sample(enum condition_kind kind, const struct sample *sample)
+struct trip trip_by_process(enum trip_kind kind, pid_t pid, uint64_t start_ticks, uint64_t boot_ns)
 {
 	return (struct trip){
-		.kind = trip_kind_of(kind),
-		.pid = sample->pid,
-		.start_ticks = sample->start_ticks,
-		.age_ns = age(sample->start_ticks * TICK_NS, sample->time_ns),
+		.kind = kind,
+		.pid = pid,
+		.start_ticks = start_ticks,
+		.age_ns = age(start_ticks * TICK_NS, boot_ns),
 	};
+}
+
+struct trip trip_by_sample(enum condition_kind kind, const struct sample *sample)
+{
+	return trip_by_process(
+		trip_kind_of(kind), sample->pid, sample->start_ticks, sample->time_ns);
 }

@@ -16,6 +16,8 @@ enum trip_kind {
 	TRIP_MEMORY,
 	TRIP_THREADS,
 	TRIP_FDS,
+	TRIP_REQUEST,
+	TRIP_UNREAD,
 	TRIP_KINDS,
 };
 
@@ -36,5 +38,7 @@ enum trip_kind trip_kind_of(enum condition_kind kind);
 
 /* A death, a handled signal or an exit. BOOT_NS is CLOCK_BOOTTIME; EVENT is borrowed. */
 struct trip trip_by_event(const struct event *event, const char *signature, uint64_t boot_ns);
+/* A process that lives on, as it is at BOOT_NS (CLOCK_BOOTTIME). */
+struct trip trip_by_process(enum trip_kind kind, pid_t pid, uint64_t start_ticks, uint64_t boot_ns);
 /* A threshold of that kind, at this sample. */
 struct trip trip_by_sample(enum condition_kind kind, const struct sample *sample);

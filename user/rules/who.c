@@ -13,15 +13,34 @@
 /* More of an argument list than this is not matched against; the kernel side copies less. */
 #define CMDLINE_MAX 4096
 
+int who_list_add(struct who_list *list, const char *pattern)
+{
+	char **bigger = reallocarray(list->v, list->n + 1, sizeof(*bigger));
+
+	if (!bigger)
+		return -ENOMEM;
+	list->v = bigger;
+	bigger[list->n] = strdup(pattern);
+	if (!bigger[list->n])
+		return -ENOMEM;
+	list->n++;
+	return 0;
+}
+
+void who_list_free(struct who_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		free(list->v[i]);
+	free(list->v);
+	*list = (struct who_list){};
+}
+
 void who_free(struct who *w)
 {
 	for (size_t i = 0; i < w->process_count; i++)
 		process_close(&w->processes[i]);
-	for (size_t k = 0; k < WHO_KINDS; k++) {
-		for (size_t i = 0; i < w->globs[k].n; i++)
-			free(w->globs[k].v[i]);
-		free(w->globs[k].v);
-	}
+	for (size_t k = 0; k < WHO_KINDS; k++)
+		who_list_free(&w->globs[k]);
 	free(w->processes);
 	free(w->users);
 	*w = (struct who){};
@@ -65,17 +84,7 @@ int who_add_user(struct who *w, const char *name_or_id)
 
 int who_add_glob(struct who *w, enum who_kind kind, const char *pattern)
 {
-	struct who_list *list = &w->globs[kind];
-	char **bigger = reallocarray(list->v, list->n + 1, sizeof(*bigger));
-
-	if (!bigger)
-		return -ENOMEM;
-	list->v = bigger;
-	bigger[list->n] = strdup(pattern);
-	if (!bigger[list->n])
-		return -ENOMEM;
-	list->n++;
-	return 0;
+	return who_list_add(&w->globs[kind], pattern);
 }
 
 bool who_has_globs(const struct who *w)

@@ -25,6 +25,10 @@ struct who_list {
 	size_t n;
 };
 
+/* Adds a copy of PATTERN; 0 or -ENOMEM. */
+int who_list_add(struct who_list *list, const char *pattern);
+void who_list_free(struct who_list *list);
+
 /* Different kinds narrow, the same one repeated widens. */
 struct who {
 	bool all;

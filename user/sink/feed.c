@@ -8,6 +8,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "sink/request.h"
 #include "sink/threshold.h"
 
 #define TEXT_SHOWN 200 /* bytes of a name or path on a terminal */
@@ -79,16 +80,14 @@ static void print_trip(FILE *out, const json_t *event)
 	const json_t *signal = at(event, "trigger", "signal"),
 		     *sender = json_object_get(signal, "sender");
 	const json_t *top = json_array_get(at(event, "stack", NULL), 0);
+	const json_t *trigger = at(event, "trigger", NULL);
 	const char *text;
 
 	print_process(out, event);
 	fputs(": ", out);
-	if (!threshold_print(out, at(event, "trigger", NULL)))
-		fputs(json_get_text(signal, "name",
-			      json_get_text(at(event, "trigger", NULL), "kind", "?")),
-			out);
-	print_burner(
-		out, json_array_get(json_object_get(at(event, "trigger", "cpu"), "threads"), 0));
+	if (!threshold_print(out, trigger) && !request_print(out, trigger))
+		fputs(json_get_text(signal, "name", json_get_text(trigger, "kind", "?")), out);
+	print_burner(out, json_array_get(json_object_get(at(trigger, "cpu", NULL), "threads"), 0));
 	text = json_get_text(signal, "code", NULL);
 	if (text)
 		fprintf(out, " %s", text);

@@ -213,6 +213,29 @@ json_t *incident_trip_threshold(const struct rule *rule, const struct breach_rea
 	return json_incref(o);
 }
 
+json_t *incident_trip_request(const struct identity *identity, const char *rule,
+	const struct request_report *report, uint64_t realtime_ns)
+{
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(realtime_ns, rule, NULL, &trigger);
+
+	if (!o || request_put(trigger, report) ||
+		json_put(o, "process", incident_process(identity)))
+		return NULL;
+	return json_incref(o);
+}
+
+json_t *incident_trip_unread(const struct identity *identity, const char *rule,
+	const struct unread_report *report, uint64_t realtime_ns)
+{
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(realtime_ns, rule, NULL, &trigger);
+
+	if (!o || unread_put(trigger, report) || json_put(o, "process", incident_process(identity)))
+		return NULL;
+	return json_incref(o);
+}
+
 json_t *incident_manual(const struct identity *identity, uint64_t realtime_ns)
 {
 	json_t *trigger;

@@ -8,6 +8,7 @@
 
 #include "probe/event.h"
 #include "rules/breach.h"
+#include "sink/request.h"
 #include "target/process.h"
 
 /* {"time":…,"event":KIND,"host":{…}}; NULL without memory. */
@@ -22,6 +23,12 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
  * without memory (or if it has not tripped). */
 json_t *incident_trip_threshold(const struct rule *rule, const struct breach_reading *reading,
 	const struct measure *m, const struct identity *identity, uint64_t realtime_ns);
+
+/* The trips of a request, and of work that lies unread. New reference, or NULL without memory. */
+json_t *incident_trip_request(const struct identity *identity, const char *rule,
+	const struct request_report *report, uint64_t realtime_ns);
+json_t *incident_trip_unread(const struct identity *identity, const char *rule,
+	const struct unread_report *report, uint64_t realtime_ns);
 
 /* The trip of a process that has ended; CODE as wait(2) has it. New reference, or NULL without
  * memory. */

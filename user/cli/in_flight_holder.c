@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/in_flight_holder.h"
+
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "target/process.h"
+
+void in_flight_find_holder(uint64_t start_ticks, bool is_go, struct request_report *report)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	struct thread_wait *wait = &report->wait;
+
+	report->holder = HOLDER_HANDED_OFF;
+	if (process_open(report->request.pid, &p) < 0 || p.start_ticks != start_ticks)
+		return;
+	report->holder = request_find_holder(p.procfd, &report->request, wait);
+	/* Its number of a goroutine is known from the second request on only. */
+	if (report->holder == HOLDER_THREAD && is_go && wait->call == __NR_futex)
+		report->holder = HOLDER_HANDED_OFF;
+	if (report->holder == HOLDER_THREAD &&
+		wait_read_stack(p.procfd, report->request.tid, &report->stack) < 0)
+		report->stack = NULL;
+}
+
+bool in_flight_is_incomplete(const struct request *r)
+{
+	_cleanup_process_ struct process p = PROCESS_NONE;
+	struct thread_wait wait;
+
+	return process_open(r->pid, &p) == 0 &&
+	       request_find_holder(p.procfd, r, &wait) == HOLDER_CLIENT;
+}
