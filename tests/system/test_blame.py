@@ -92,7 +92,7 @@ def test_more_threads_than_are_named(t):
     w = watch(t, "-p", process.pid, "--observe", "--cpu", 30, "--for", "3s")
     tell(process, "busy", 15, 5)
     cpu = w.wait("trip", 30)["trigger"]["cpu"]
-    assert len(cpu["threads"]) == 10 and cpu["more_threads"] == 5, cpu
+    assert len(cpu["threads"]) == 10 and cpu["more_threads"] in (5, 6), cpu  # the main one may have begun them since
     assert 20 <= cpu["other_share"] <= 45, cpu
 
 
@@ -190,3 +190,18 @@ def test_trip_at_the_first_look_names_the_thread(t):
     cpu = w.wait("trip", 20)["trigger"]["cpu"]
     assert cpu["threads"][0]["tid"] == hottest(process), cpu
     assert cpu["threads"][0]["share"] >= 80 and cpu["threads_ms"] <= 5000, cpu
+
+
+@timeout(90)
+def test_each_capture_has_its_own_stacks(t):
+    """What was sampled for one is not the next one's, and in between nothing is."""
+    process = burner(t)
+    w = watch(t, "-p", process.pid, "--cpu", 50, "--for", "3s", "--kind", "stacks", "-n", 2)
+    tell(process, "busy", 1, 100)
+    w.wait("capture", 60, 2)
+    assert w.wait_exit() == 0
+    for event in w.of("capture"):
+        profile, trigger = dig(event, "capture.profile"), dig(event, "trigger.cpu")
+        t.log(profile, trigger)
+        assert 40 <= profile["samples"] <= 110 * trigger["threads_ms"] / 1000, (profile, trigger)
+        assert ";burn_in_circles" in profile["hottest"], profile

@@ -19,6 +19,7 @@
 #define INTERVAL_DEFAULT_NS (1 * NSEC_PER_SEC)
 #define EARLY_NS	    (5 * NSEC_PER_MSEC) /* by which a timer's tick may come early */
 #define LOOKED_AHEAD_MAX    4			/* watched processes */
+#define LATE_INTERVALS	    4			/* as long as an interval may turn out to be */
 #define GONE_PASSES	    2 /* without a sample: it is gone; its first may come before its mark */
 
 struct watched {
@@ -323,14 +324,16 @@ static bool wants_stacks(const struct thresholds *t, const struct watched *w, si
 	       rule->what.kind != CORE_NONE && !rule_is_spent(rule, t->ledger, &now);
 }
 
-/* A rule that trips at the first look wants to know what was before it: a look at the threads each
- * time, which only a few processes are worth. */
+/* A rule that trips at the first look past its threshold (passes may be late, so that may be for
+ * several intervals) wants to know what was before it: a look at the threads each time, which only
+ * a few processes are worth. */
 static bool needs_look_ahead(const struct thresholds *t, const struct watched *w)
 {
 	if (t->watched_count > LOOKED_AHEAD_MAX)
 		return false;
 	for (size_t i = 0; rule_set_next(t->cpu_rules, &i); i++)
-		if (w->breaches[i] && t->rules->v[i].for_ns <= interval_of(&t->rules->v[i]))
+		if (w->breaches[i] &&
+			t->rules->v[i].for_ns <= LATE_INTERVALS * interval_of(&t->rules->v[i]))
 			return true;
 	return false;
 }
