@@ -89,7 +89,8 @@ def test_count_and_spacing(t):
     done = t.coretrap("dump", odd.pid, "-o", t.store, "--json", "--kind", "mini", "-n", 3, "--every", "700ms")
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    times = [datetime.datetime.fromisoformat(e["time"][:26]) for e in events]
+    times = [datetime.datetime.fromisoformat(e["time"][:26]) -
+             datetime.timedelta(milliseconds=e["capture"]["duration_ms"]) for e in events]
     gaps = [(b - a).total_seconds() for a, b in zip(times, times[1:])]
     assert len(gaps) == 2 and all(0.6 <= gap < 1.5 * PATIENCE for gap in gaps), times
     assert len(t.captures()) == 3
