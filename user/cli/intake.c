@@ -324,9 +324,12 @@ static void begin_request(struct watching *w, const struct in_flight_trip *t)
 static void say_blind(const struct watching *w, const struct in_flight_blind *b)
 {
 	const struct target *target = targets_get(&w->targets, b->pid, b->start_ticks);
-	json_t *event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
+	json_t *event;
 
-	if (event && target) {
+	if (!target)
+		return;
+	event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
+	if (event) {
 		json_put_text(event, "rule", w->rules.v[b->rule].name);
 		json_put_text(event, "reason", "no-path");
 		json_put_text(event, "detail",
