@@ -202,7 +202,8 @@ def test_kinds_open_in_gdb(t):
         sizes[kind] = capture["capture"]["memory_bytes"]
     assert frames["heap"] == frames["full"], frames
     assert frames["mini"] == frames["full"], frames
-    assert sizes["mini"] <= sizes["heap"] <= sizes["full"], sizes
+    # Three processes: one may have touched a page more than another.
+    assert sizes["mini"] < sizes["heap"] <= sizes["full"] + 65536, sizes
 
 
 def test_stacks_kind_has_threads_and_no_memory(t):
