@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import time
 
 from harness import CORETRAP, IN_VM, dig, skip, timeout
@@ -263,6 +264,23 @@ def test_its_clone_is_no_target(t):
     assert w.wait_exit(30) == 0, w.events
     assert not w.of("target") and not w.of("exit"), w.events
     assert {dig(e, "process.pid") for e in w.of("trip")} == {process.pid}, w.of("trip")
+
+
+@timeout(120)
+def test_end_whatever_trips(t):
+    """With one process or another past the threshold all the time, the watch ends as it was told to."""
+    path = t.copy_target("burn", "burn-on")
+    processes = [t.target(path, ready=True) for _ in range(3)]
+    for process in processes:
+        tell(process, "threads", 30)
+    flags = ("--name", "burn-on", "--threads", 20, "--interval", "50ms", "--kind", "stacks", "-n", 0)
+    w = t.watch(*flags, "--duration", "2s")
+    assert w.wait_exit(60) == 0, w.events[-3:]
+    w = t.watch(*flags)
+    w.wait("capture", 20)
+    w.stop(signal.SIGINT, 11)
+    settled = {e["id"] for e in w.events if e["event"] in ("capture", "skip")}
+    assert all(e["id"] in settled for e in w.of("trip")), w.events
 
 
 def test_own_processes_are_no_targets(t):

@@ -273,7 +273,7 @@ void watching_sample(struct watching *w)
 	lives_each(w->lives, restart_thresholds, w->thresholds);
 	if (!thresholds_pass(w->thresholds))
 		return;
-	while (thresholds_next(w->thresholds, &trip))
+	while (thresholds_next(w->thresholds, &trip) && !w->closing)
 		begin_threshold(w, &trip);
 }
 
@@ -350,7 +350,7 @@ void watching_serve(struct watching *w)
 		return;
 	lives_each(w->lives, restart_in_flight, w->in_flight);
 	in_flight_pass(w->in_flight);
-	while (in_flight_next(w->in_flight, &trip))
+	while (in_flight_next(w->in_flight, &trip) && !w->closing)
 		begin_request(w, &trip);
 	while (in_flight_next_blind(w->in_flight, &blind))
 		say_blind(w, &blind);

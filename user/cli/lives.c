@@ -374,6 +374,21 @@ void lives_progress(struct lives *l)
 	}
 }
 
+void lives_drop_waiting(struct lives *l)
+{
+	for (struct live **at = &l->head; *at;) {
+		struct live *live = *at;
+
+		if (live->worker || live->before || live->prepared) {
+			at = &live->next;
+			continue;
+		}
+		fail(l, live, "interrupted", NULL);
+		*at = live->next;
+		free_live(live);
+	}
+}
+
 void lives_finish(struct lives *l)
 {
 	while (l->head) {

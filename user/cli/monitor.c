@@ -54,6 +54,12 @@ static bool all_spent(const struct watching *w)
 	return true;
 }
 
+/* It is to end once what has tripped has come to its last event. */
+static bool is_ending(const struct monitor *m, uint64_t now)
+{
+	return m->interrupts || m->reloads || (m->end_ns && now >= m->end_ns);
+}
+
 static bool is_over(struct monitor *m, uint64_t now)
 {
 	const struct watching *w = &m->watching;
@@ -95,8 +101,11 @@ static void loop(struct monitor *m)
 		lives_progress(w->lives);
 		exits_progress(w->exits);
 		followups_progress(w->followups);
+		w->closing = is_ending(m, now);
 		watching_sample(w);
 		watching_serve(w);
+		if (m->interrupts || m->reloads)
+			lives_drop_waiting(w->lives);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;
 			watching_check(w);

@@ -38,6 +38,7 @@ struct watching {
 	struct janitor janitor;
 	uint64_t captured; /* so many, when the janitor was called */
 	struct feed feed;
+	bool closing; /* told to end: else there always is one more trip to wait for */
 	int epollfd, signalfd;
 };
 
