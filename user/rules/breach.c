@@ -13,12 +13,15 @@
 #define GAP_INTERVALS	    4
 #define GAP_LEAST_NS	    (500 * NSEC_PER_MSEC) /* what a busy machine makes of 50 ms */
 #define GUESS_PART	    50 /* a guess within an interval may be wrong by this part of it */
+#define RISE_PART	    20 /* less of a step in the interval before is noise */
 #define LATE_PART	    20 /* a timer may be late by this part of an interval */
 
 /* One condition over time. */
 struct hold {
-	bool known, past;  /* at the last measure */
-	uint64_t value;	   /* at the last measure, if KNOWN */
+	bool known, past; /* at the last measure */
+	uint64_t value;	  /* at the last measure, if KNOWN */
+	bool known_prior; /* at the one before */
+	uint64_t prior;
 	uint64_t begin_ns; /* PAST: since when, in a row */
 	bool edge;	   /* the first interval that is past, CPU; from BEFORE to VALUE */
 	uint64_t before, edge_ns;
@@ -166,10 +169,18 @@ static void settle_edge(const struct breach *b, struct hold *h, uint64_t value)
 	const uint64_t margin = late_ns(b) + b->interval_ns / GUESS_PART;
 
 	h->edge = false;
-	if (part >= step)
-		return;
-	held = (uint64_t)((unsigned __int128)(h->edge_ns - h->begin_ns) * part / step);
+	held = h->edge_ns - h->begin_ns;
+	if (part < step)
+		held = (uint64_t)((unsigned __int128)held * part / step);
 	h->begin_ns = h->edge_ns - (held > margin ? held - margin : 0);
+}
+
+/* The step to VALUE lies within the interval that has just ended, unless a good part of it shows in
+ * the one before: then it lies there, and this one is whole. */
+static bool is_edge(const struct hold *h, uint64_t value)
+{
+	return h->known && (!h->known_prior || distance(h->value, h->prior) * RISE_PART <
+						       distance(value, h->prior));
 }
 
 static void advance(struct breach *b, size_t kind, uint64_t now_ns, bool known, uint64_t value)
@@ -180,7 +191,7 @@ static void advance(struct breach *b, size_t kind, uint64_t now_ns, bool known, 
 
 	if (past && !h->past) {
 		h->begin_ns = cpu ? b->last.sample.time_ns : now_ns;
-		h->edge = cpu && h->known;
+		h->edge = cpu && is_edge(h, value);
 		h->before = h->value;
 		h->edge_ns = now_ns;
 	} else if (past && h->edge) {
@@ -188,6 +199,8 @@ static void advance(struct breach *b, size_t kind, uint64_t now_ns, bool known, 
 	} else if (!past) {
 		h->edge = false;
 	}
+	h->known_prior = h->known;
+	h->prior = h->value;
 	h->known = known;
 	h->past = past;
 	h->value = value;
