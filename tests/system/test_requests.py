@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Servers that read a request and do not answer: caught while they have it, in the thread that has it."""
 
+import json
 import re
 import shutil
 import ssl
@@ -94,6 +95,7 @@ def test_node_has_handed_it_off(t):
     w = t.watch("--name", script.name, "--request-slow", "1s", "--kind", "mini", *ENDLESS)
     trip, _ = trip_in_time(t, w, port, "/sleep/2000")
     assert request_of(trip)["handed_off"] and "tid" not in request_of(trip), trip
+    assert request_of(trip)["reader"] == server.pid and "epoll" in request_of(trip)["waits_in"]["call"], trip
     trip, capture = trip_in_time(t, w, port, "/spin/2000")
     assert request_of(trip)["tid"] == server.pid, trip
     assert first_thread(t, shutil.which("node"), capture)[0] == server.pid
@@ -168,6 +170,9 @@ def test_the_tenth_trips_and_not_the_ninth(t):
     send_all(t, port, ["/x"] * 20)
     time.sleep(0.5)
     assert not w.of("trip"), w.events
+    replies = json.loads(t.coretrap("why", server.pid, "--json").stdout)
+    said = [rule["requests"] for reply in replies for rule in reply["rules"] if rule["watches"] and "requests" in rule]
+    assert said == [{"slow": 9, "count": 10, "count_ms": 60000}], replies
     send_all(t, port, ["/sleep/800"])
     assert request_of(w.wait("trip"))["path"] == "/sleep/800"
     assert w.wait_exit() == 0

@@ -93,10 +93,12 @@ Test(request_report, a_request_that_is_handed_off_names_no_thread_but_peers)
 	request = json_object_get(trigger, "request");
 	cr_expect(json_is_true(json_object_get(request, "handed_off")));
 	cr_expect_null(json_object_get(request, "tid"));
+	cr_expect_eq(json_get_int(request, "reader", 0), 9);
 	cr_expect_eq(json_array_size(json_object_get(request, "outbound")), 16);
 	cr_expect_eq(json_get_int(request, "outbound_count", 0), 20);
 	text = text_of(trigger);
-	cr_expect(strstr(text, "handed off, waits for 10.0.0.3:9000"), "%s", text);
+	cr_expect(strstr(text, "handed off by thread 9 (futex), waits for 10.0.0.3:9000"), "%s",
+		text);
 }
 
 Test(request_report, an_answer_has_no_holder)

@@ -117,8 +117,7 @@ static int compare_pids(const void *a, const void *b)
 
 static struct served *find_pid(const struct in_flight *f, pid_t pid)
 {
-	const struct served key = {.pid = pid};
-	struct served **found = tfind(&key, &f->by_pid, compare_pids);
+	struct served **found = tfind(&(struct served){.pid = pid}, &f->by_pid, compare_pids);
 
 	return found ? *found : NULL;
 }
@@ -314,7 +313,7 @@ static void take_answer(struct in_flight *f, const struct request *answer)
 	uint64_t now = clock_now_ns(CLOCK_BOOTTIME);
 
 	for (size_t i = 0; s && rule_set_next(s->rules, &i); i++) {
-		enum request_trip why = REQUEST_TRIP_NONE;
+		enum request_trip why;
 
 		if (!s->requests[i])
 			continue;
@@ -462,13 +461,12 @@ static void judge(struct in_flight *f)
 void in_flight_pass(struct in_flight *f)
 {
 	uint64_t ticks;
-	int r = 0;
+	int r;
 
 	in_flight_queue_clear(&f->queue);
 	take_answers(f);
 	if (read(f->timerfd, &ticks, sizeof(ticks)) == sizeof(ticks)) {
-		if (f->plan.scans)
-			r = scan(f);
+		r = f->plan.scans ? scan(f) : 0;
 		if (r < 0)
 			log_error("event=requests errno=%d", -r);
 		else
@@ -486,6 +484,14 @@ bool in_flight_next(struct in_flight *f, struct in_flight_trip *out)
 bool in_flight_next_blind(struct in_flight *f, struct in_flight_blind *out)
 {
 	return in_flight_queue_next_blind(&f->queue, out);
+}
+
+uint64_t in_flight_points(const struct in_flight *f, pid_t pid, uint64_t start_ticks, size_t rule)
+{
+	const struct served *s = find(f, pid, start_ticks);
+	const struct request_state *state = s ? s->requests[rule] : NULL;
+
+	return state ? request_state_points(state, clock_now_ns(CLOCK_BOOTTIME)) : 0;
 }
 
 int in_flight_losses(struct in_flight *f, struct probe_loss out[PROBE_LOSSES_MAX])

@@ -56,5 +56,7 @@ struct in_flight_blind {
 /* The next of those of the last pass; once each rule and process. */
 bool in_flight_next_blind(struct in_flight *f, struct in_flight_blind *out);
 
+/* Slow requests that a rule counts of a process now, as request_state_points(). */
+uint64_t in_flight_points(const struct in_flight *f, pid_t pid, uint64_t start_ticks, size_t rule);
 /* As requests_losses(). */
 int in_flight_losses(struct in_flight *f, struct probe_loss out[PROBE_LOSSES_MAX]);

@@ -64,6 +64,16 @@ static int put_status(json_t *o, const struct status *status, const struct clock
 	return r;
 }
 
+static int put_requests(json_t *o, const struct request_rule *rule, uint64_t points)
+{
+	json_t *requests = json_object();
+	int r = json_put(o, "requests", requests);
+
+	r |= json_put_int(requests, "slow", (int64_t)points);
+	r |= json_put_int(requests, "count", (int64_t)rule->count);
+	return r | json_put_int(requests, "count_ms", (int64_t)(rule->count_ns / NSEC_PER_MSEC));
+}
+
 static json_t *rule_json(
 	const struct watching *w, size_t i, const struct process *p, uint64_t watching)
 {
@@ -81,6 +91,9 @@ static json_t *rule_json(
 	r |= json_put_bool(o, "watches", watching >> i & 1);
 	r |= json_put_int(o, "captures", (int64_t)ledger_started(w->ledger, rule->name));
 	r |= json_put_int(o, "count", (int64_t)rule->count);
+	if (w->in_flight && rule->request.count && rule->request.slow_ns)
+		r |= put_requests(o, &rule->request,
+			in_flight_points(w->in_flight, p->pid, p->start_ticks, i));
 	if (w->thresholds)
 		reading = thresholds_reading(w->thresholds, p->pid, p->start_ticks, i);
 	status = status_of(rule, w->ledger, &trip, reading, &clocks);
@@ -176,7 +189,8 @@ static const char *format(const json_t *condition, const char *key, char *buf, s
 static void print_rule(const json_t *rule)
 {
 	const char *phase = json_get_text(rule, "phase", "?");
-	const json_t *conditions = json_object_get(rule, "conditions"), *c;
+	const json_t *conditions = json_object_get(rule, "conditions"), *c,
+		     *requests = json_object_get(rule, "requests");
 	int64_t left = json_get_int(rule, "left_ms", 0);
 	size_t i;
 
@@ -194,6 +208,10 @@ static void print_rule(const json_t *rule)
 		printf(", for %.1f s of %.1f s", (double)json_get_int(rule, "held_ms", 0) / 1000,
 			(double)json_get_int(rule, "needed_ms", 0) / 1000);
 	putchar('\n');
+	if (requests)
+		printf("    slow requests: %" PRId64 " of %" PRId64 " in %g s\n",
+			json_get_int(requests, "slow", 0), json_get_int(requests, "count", 0),
+			(double)json_get_int(requests, "count_ms", 0) / 1000);
 	json_array_foreach (conditions, i, c) {
 		char value[64], limit[64];
 

@@ -85,10 +85,13 @@ static int put_holder(json_t *o, const struct request_report *report)
 {
 	if (report->request.answered)
 		return 0;
-	if (report->holder != HOLDER_THREAD)
-		return json_put_bool(o, "handed_off", 1);
-	return json_put_int(o, "tid", report->request.tid) |
-	       json_put(o, "waits_in", wait_json(report));
+	if (report->holder == HOLDER_THREAD)
+		return json_put_int(o, "tid", report->request.tid) |
+		       json_put(o, "waits_in", wait_json(report));
+	/* PostgreSQL's processes wait for an event in the midst of their work: who it was that
+	 * turned away says something even so. */
+	return json_put_bool(o, "handed_off", 1) | json_put_int(o, "reader", report->request.tid) |
+	       (report->wait.call < 0 ? 0 : json_put(o, "waits_in", wait_json(report)));
 }
 
 static int put_peers(json_t *o, const struct request_report *report)
@@ -176,13 +179,13 @@ static void print_wait(FILE *out, const json_t *request)
 
 	if (json_object_get(request, "tid"))
 		fprintf(out, ", in thread %" PRId64, json_get_int(request, "tid", 0));
+	if (json_is_true(json_object_get(request, "handed_off")))
+		fprintf(out, ", handed off by thread %" PRId64, json_get_int(request, "reader", 0));
 	if (json_object_get(wait, "call")) {
 		fputs(" (", out);
 		print_text(out, wait, "call");
 		fputc(')', out);
 	}
-	if (json_is_true(json_object_get(request, "handed_off")))
-		fputs(", handed off", out);
 	if (peer) {
 		fputs(", waits for ", out);
 		print_text(out, peer, "peer");

@@ -4,12 +4,12 @@
  *
  * "request": {"why":"slow","protocol":"http","method":"GET","path":"/x","peer":"10.0.0.1:4711",
  * "local":"10.0.0.2:80","age_ms":1043,"bytes":420,"tid":17,"waits_in":{"call":"futex",
- * "channel":"futex_wait_queue","stack":[…]}}; "handed_off":true in place of tid where the thread
- * that read it has turned to other work; goroutine, traceparent, request_id where they are known;
- * "answered":true and status_code once it was answered; "outbound": peers that the process waits
- * for; "folded": further trips since the one before, which were not told.
- * "unread": {"what":"bytes","waiting":4096,"held_ms":1200,"local":…,"peer":…}, or of connections,
- * with the room that the backlog has. */
+ * "channel":"futex_wait_queue","stack":[…]}}; "handed_off":true and "reader" in place of tid where
+ * the thread that read it has turned to other work; goroutine, traceparent, request_id where they
+ * are known; "answered":true and status_code once it was answered; "outbound": peers that the
+ * process waits for; "folded": further trips since the one before, which were not told. "unread":
+ * {"what":"bytes","waiting":4096,"held_ms":1200,"local":…,"peer":…}, or of connections, with the
+ * room that the backlog has. */
 #pragma once
 
 #include <jansson.h>
