@@ -128,6 +128,8 @@ static void take_exit(struct watching *w, const struct event *e)
 		begin_exit(w, target, e, i);
 	if (target && !known && !rules && !told)
 		feed_say(&w->feed, incident_exit(&target->identity, e->exit_code, e->time_ns));
+	if (w->thresholds)
+		thresholds_forget(w->thresholds, p->pid, p->start_ticks);
 	targets_remove(&w->targets, p->pid, p->start_ticks);
 }
 

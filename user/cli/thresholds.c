@@ -23,7 +23,7 @@
 #define GONE_PASSES	    2 /* without a sample: it is gone; its first may come before its mark */
 
 struct watched {
-	struct watched *next;
+	struct watched *next, **at; /* AT: what points to this one */
 	pid_t pid;
 	uint64_t start_ticks;
 	unsigned int missed;   /* passes in a row */
@@ -113,12 +113,19 @@ static int compare_pids(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-static struct watched *find(const struct thresholds *t, pid_t pid, uint64_t start_ticks)
+static struct watched *find_pid(const struct thresholds *t, pid_t pid)
 {
 	const struct watched key = {.pid = pid};
 	struct watched **found = tfind(&key, &t->by_pid, compare_pids);
 
-	return found && (*found)->start_ticks == start_ticks ? *found : NULL;
+	return found ? *found : NULL;
+}
+
+static struct watched *find(const struct thresholds *t, pid_t pid, uint64_t start_ticks)
+{
+	struct watched *w = find_pid(t, pid);
+
+	return w && w->start_ticks == start_ticks ? w : NULL;
 }
 
 static void free_watched(const struct thresholds *t, struct watched *w)
@@ -129,13 +136,13 @@ static void free_watched(const struct thresholds *t, struct watched *w)
 	free(w);
 }
 
-static void forget(struct thresholds *t, struct watched **at)
+static void forget(struct thresholds *t, struct watched *w)
 {
-	struct watched *w = *at;
-
 	sampler_remove(t->sampler, w->pid, w->start_ticks);
 	tdelete(w, &t->by_pid, compare_pids);
-	*at = w->next;
+	*w->at = w->next;
+	if (w->next)
+		w->next->at = w->at;
 	t->watched_count--;
 	free_watched(t, w);
 }
@@ -145,7 +152,7 @@ void thresholds_close(struct thresholds *t)
 	if (!t)
 		return;
 	while (t->head)
-		forget(t, &t->head);
+		forget(t, t->head);
 	blame_free(t->blame);
 	sampler_close(t->sampler);
 	cleanup_close(&t->timerfd);
@@ -156,18 +163,6 @@ void thresholds_close(struct thresholds *t)
 int thresholds_fd(const struct thresholds *t)
 {
 	return t->timerfd;
-}
-
-static void forget_pid(struct thresholds *t, pid_t pid)
-{
-	const struct watched key = {.pid = pid};
-	struct watched **at = &t->head;
-
-	if (!tfind(&key, &t->by_pid, compare_pids))
-		return;
-	while ((*at)->pid != pid)
-		at = &(*at)->next;
-	forget(t, at);
 }
 
 static int make_watched(
@@ -194,11 +189,12 @@ static int make_watched(
 int thresholds_watch(struct thresholds *t, const struct target *target)
 {
 	uint64_t mask = target->rules & rule_set_sampling(t->rules);
-	struct watched *w;
+	struct watched *w = find_pid(t, target->pid);
 	int r;
 
 	/* Whatever had that id, another process or another image of this one, is over. */
-	forget_pid(t, target->pid);
+	if (w)
+		forget(t, w);
 	if (!mask)
 		return 0;
 	r = make_watched(t, target, mask, &w);
@@ -210,9 +206,20 @@ int thresholds_watch(struct thresholds *t, const struct target *target)
 		return -ENOMEM;
 	}
 	w->next = t->head;
+	w->at = &t->head;
+	if (t->head)
+		t->head->at = &w->next;
 	t->head = w;
 	t->watched_count++;
 	return 0;
+}
+
+void thresholds_forget(struct thresholds *t, pid_t pid, uint64_t start_ticks)
+{
+	struct watched *w = find(t, pid, start_ticks);
+
+	if (w)
+		forget(t, w);
 }
 
 void thresholds_restart(struct thresholds *t, pid_t pid, uint64_t start_ticks, size_t rule)
@@ -383,13 +390,10 @@ static void judge(struct thresholds *t, const struct sample *sample, uint64_t ru
 
 static void forget_gone(struct thresholds *t)
 {
-	for (struct watched **at = &t->head; *at;) {
-		struct watched *w = *at;
-
+	for (struct watched *w = t->head, *next; w; w = next) {
+		next = w->next;
 		if (w->pass != t->passes && ++w->missed >= GONE_PASSES)
-			forget(t, at);
-		else
-			at = &w->next;
+			forget(t, w);
 	}
 }
 

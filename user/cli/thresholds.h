@@ -22,9 +22,12 @@ void thresholds_close(struct thresholds *t); /* NULL-safe */
 /* Readable when thresholds_pass() has something to do. */
 int thresholds_fd(const struct thresholds *t);
 
-/* A new target, or a new image of one; nothing to do where none of its rules has a threshold. What
- * is gone forgets itself. 0 or -errno. */
+/* A new target, or a new image of one; nothing to do where none of its rules has a threshold. 0 or
+ * -errno. */
 int thresholds_watch(struct thresholds *t, const struct target *target);
+/* It has ended. Whose end is not told is forgotten after some passes without it; but those may be
+ * minutes apart, in which a busy host has more short processes than may be watched. */
+void thresholds_forget(struct thresholds *t, pid_t pid, uint64_t start_ticks);
 /* It is captured for that rule: what was seen before does not count. */
 void thresholds_restart(struct thresholds *t, pid_t pid, uint64_t start_ticks, size_t rule);
 
