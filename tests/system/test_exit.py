@@ -79,7 +79,8 @@ def test_traced_already(t):
 def test_capture_of_a_traced_process(t):
     """A threshold's capture needs the place of the tracer, which comes back behind it."""
     process = t.target("burn", ready=True)
-    w = t.watch("-p", process.pid, "--exit", "any", "--threads", 20, "-n", 2)
+    # For some time, so that the threshold does not take the second capture before the process is killed.
+    w = t.watch("-p", process.pid, "--exit", "any", "--threads", 20, "--for", "5s", "-n", 2)
     process.stdin.write(b"threads 30\n")
     process.stdin.flush()
     first = w.wait("capture", 20)

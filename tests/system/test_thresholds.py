@@ -297,6 +297,17 @@ def test_own_processes_are_no_targets(t):
     assert [o.stop() for o in others] == [4, 4]
 
 
+def test_long_capture_trips_once(t):
+    """Who is past the threshold while being captured for it does not trip again and again."""
+    process = burner(t)
+    tell(process, "anonymous", 400)
+    w = t.watch("-p", process.pid, "--memory", "200M", "--interval", "50ms")
+    event = w.wait("capture", 30)
+    assert event["capture"]["duration_ms"] > 150, "too quick to tell"
+    assert w.wait_exit() == 0
+    assert len(w.of("trip")) == 1 and not w.of("skip"), w.events
+
+
 def build_path(process):
     return os.readlink(f"/proc/{process.pid}/exe")
 

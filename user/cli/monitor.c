@@ -97,12 +97,12 @@ static void loop(struct monitor *m)
 		more = watching_read_events(w);
 		watching_read_handlers(w);
 		now = clock_now_ns(CLOCK_MONOTONIC);
+		w->closing = is_ending(m, now);
+		watching_sample(w); /* ahead of the end of captures, which may end the watch */
 		deaths_progress(w->deaths, now);
 		lives_progress(w->lives);
 		exits_progress(w->exits);
 		followups_progress(w->followups);
-		w->closing = is_ending(m, now);
-		watching_sample(w);
 		watching_serve(w);
 		if (m->interrupts || m->reloads)
 			lives_drop_waiting(w->lives);

@@ -29,6 +29,8 @@ struct watched {
 	unsigned int missed;   /* passes in a row */
 	uint64_t pass;	       /* the last one that saw it */
 	struct burner *burner; /* NULL: it is past no CPU threshold */
+	uint64_t resting;      /* rules that were restarted in turn REST_TURN */
+	uint64_t rest_turn;
 	struct breach *breaches[RULE_SET_MAX];
 };
 
@@ -44,6 +46,7 @@ struct thresholds {
 	size_t watched_count;
 	void *by_pid; /* the same, for tsearch(3) */
 	uint64_t passes;
+	uint64_t turns;		/* calls of thresholds_pass(), passes or not */
 	struct measure machine; /* what is the same for all */
 	struct threshold_trip *trips;
 	size_t trip_count, trip_room, trip_next;
@@ -82,6 +85,7 @@ int thresholds_open(
 	t->rules = rules;
 	t->ledger = ledger;
 	t->timerfd = -1;
+	t->turns = 1;
 	for (size_t i = 0; i < rules->n; i++)
 		if (rules->v[i].armed & 1U << CONDITION_CPU)
 			t->cpu_rules |= 1ULL << i;
@@ -226,8 +230,13 @@ void thresholds_restart(struct thresholds *t, pid_t pid, uint64_t start_ticks, s
 {
 	struct watched *w = find(t, pid, start_ticks);
 
-	if (w && w->breaches[rule])
-		breach_restart(w->breaches[rule]);
+	if (!w || !w->breaches[rule])
+		return;
+	breach_restart(w->breaches[rule]);
+	if (w->rest_turn != t->turns)
+		w->resting = 0;
+	w->rest_turn = t->turns;
+	w->resting |= 1ULL << rule;
 }
 
 static uint64_t take_due(struct thresholds *t)
@@ -374,6 +383,8 @@ static void judge(struct thresholds *t, const struct sample *sample, uint64_t ru
 		return;
 	w->missed = 0;
 	w->pass = t->passes;
+	if (w->rest_turn == t->turns)
+		rules &= ~w->resting;
 	m.sample = *sample;
 	read_more(t, w, rules, &m);
 	for (size_t i = 0; rule_set_next(rules, &i); i++) {
@@ -397,7 +408,7 @@ static void forget_gone(struct thresholds *t)
 	}
 }
 
-bool thresholds_pass(struct thresholds *t)
+static bool pass(struct thresholds *t)
 {
 	const struct sample *samples;
 	uint64_t ticks, due;
@@ -421,6 +432,14 @@ bool thresholds_pass(struct thresholds *t)
 		judge(t, &samples[i], due);
 	forget_gone(t);
 	return true;
+}
+
+bool thresholds_pass(struct thresholds *t)
+{
+	bool passed = pass(t);
+
+	t->turns++;
+	return passed;
 }
 
 bool thresholds_next(struct thresholds *t, struct threshold_trip *out)

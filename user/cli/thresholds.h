@@ -28,7 +28,9 @@ int thresholds_watch(struct thresholds *t, const struct target *target);
 /* It has ended. Whose end is not told is forgotten after some passes without it; but those may be
  * minutes apart, in which a busy host has more short processes than may be watched. */
 void thresholds_forget(struct thresholds *t, pid_t pid, uint64_t start_ticks);
-/* It is captured for that rule: what was seen before does not count. */
+/* It is captured for that rule: what was seen before does not count, and the next thresholds_pass()
+ * does not judge it by the rule, else a threshold that need not hold for any time would trip in
+ * every pass of a long capture. */
 void thresholds_restart(struct thresholds *t, pid_t pid, uint64_t start_ticks, size_t rule);
 
 /* Samples, if an interval has passed. Returns whether it has. To be called at least once a second
