@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from harness import CORETRAP, IN_VM, dig, need, skip, timeout
+from harness import CORETRAP, IN_VM, dig, need, skip, timeout, until
 
 PATTERN = False  # a threshold needs no crash handler
 
@@ -380,6 +380,21 @@ def test_target_that_ends(t):
     process.kill()
     process.wait()
     assert w.wait_exit(10) == 3, w.events
+
+
+@timeout(120)
+def test_short_processes_leave_nothing(t):
+    """However long the interval is, who has ended is forgotten at once."""
+    n = 3000
+    process = t.target("/bin/sh", "-c", f"read go; i=0; while [ $i -lt {n} ]; do (:); i=$((i+1)); done; read end")
+    w = watch(t, process, "--tree", "--memory-growth", "1G/12h", "--interval", "1m", "-n", 0)
+    before = status_bytes(w.process, "VmRSS")
+    t.go(process)
+    until(lambda: len(w.of("exit")) >= n, 60, "the children's ends")
+    grown = status_bytes(w.process, "VmRSS") - before
+    t.log("grown by", grown)
+    assert grown < 4 << 20, grown  # a page each and more, were they kept
+    assert not w.of("loss"), w.of("loss")
 
 
 def test_exec_starts_again(t):
