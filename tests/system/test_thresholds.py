@@ -362,7 +362,7 @@ def test_count_and_spacing(t):
     taken = [since(e, 0) for e in captures]
     gaps = [b - a for a, b in zip(taken, taken[1:])]
     t.log("gaps", gaps, "trips", len(times))
-    assert all(3.5 < gap < 8 for gap in gaps), gaps
+    assert all(3.5 < gap < (20 if IN_VM else 8) for gap in gaps), gaps
 
 
 def test_sustained_anew_after_each_dump(t):
