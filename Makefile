@@ -183,12 +183,16 @@ $(BUILD)/tests/bench/sampler: tests/bench/sampler.c $(BUILD)/libcoretrap.a
 	@mkdir -p $(@D)
 	$(call QUIET,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# What armed rules cost the processes that they are not about: ten minutes, most of them pairs.
+bench-pipe: all
+	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap BENCH_DOC=docs/PERFORMANCE.md tests/bench/pipe
+
 clean:
 	rm -rf $(BUILD)
 
 .PHONY: all install check check-format check-tidy check-cppcheck check-includes check-style unit unit-asan fuzz \
 	fuzz-run faults targets system vm bench \
-	bench-sampler clean
+	bench-sampler bench-pipe clean
 .DELETE_ON_ERROR:
 .SECONDARY: $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 -include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(FUZZ_SOURCES:%.c=$(BUILD)/%.d)
