@@ -78,7 +78,7 @@ def test_python_is_caught_in_its_handler(t):
     script = own_name(t, SERVERS / "serve.py")
     server, port = start(t, PYTHON, script)
     w = t.watch("--name", script.name, "--request-slow", "1s", *ENDLESS)
-    trip, capture = trip_in_time(t, w, port, "/sleep/2000")
+    trip, capture = trip_in_time(t, w, port, "/sleep/3000")
     request = request_of(trip)
     assert request["tid"] != server.pid and request["redacted"] and "handed_off" not in request, request
     assert request["waits_in"]["call"] == "clock_nanosleep" and request["waits_in"]["stack"], request
@@ -131,7 +131,7 @@ def test_redis_is_caught_over_its_own_protocol(t):
     s = connect(t, port)
     s.sendall(b"PING\r\n")
     assert s.recv(100) == b"+PONG\r\n"
-    s.sendall(b"DEBUG SLEEP 2\r\n")
+    s.sendall(b"DEBUG SLEEP 4\r\n")
     capture = w.wait("capture", 20)
     request = request_of(capture)
     assert request["protocol"] == "generic" and request["tid"] == server.pid and "path" not in request, request
@@ -147,7 +147,7 @@ def test_java_names_its_worker(t):
     subprocess.run(["javac", "-d", t.tmp, SERVERS / "Serve.java"], check=True, timeout=90 * PATIENCE)
     server, port = start(t, "java", "-Xshare:auto", "-Xmx64m", "-cp", t.tmp, "Serve")
     w = t.watch("-p", server.pid, "--request-slow", "1s", "--kind", "mini", *ENDLESS)
-    trip, capture = trip_in_time(t, w, port, "/sleep/2000")
+    trip, capture = trip_in_time(t, w, port, "/sleep/3000")
     tid = request_of(trip)["tid"]
     assert thread_names(server.pid)[tid] == "serve-worker", (trip, thread_names(server.pid))
     assert first_thread(t, f"/proc/{server.pid}/exe", capture)[0] == tid
@@ -248,7 +248,7 @@ def test_work_that_nobody_reads(t):
 
 
 def test_lab_slow_is_caught_as_it_says(t):
-    lab = t.spawn([CORETRAP, "lab", "slow", "--time", "2s"], stdout=subprocess.PIPE)
+    lab = t.spawn([CORETRAP, "lab", "slow", "--time", "10s"], stdout=subprocess.PIPE)
     lines = [lab.stdout.readline().decode() for _ in range(3)]
     args = lines[1].split("coretrap watch ")[1].split()
     w = t.watch(*args)
