@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "capture/broker.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "capture/broker_wire.h"
 #include "capture/runtime.h"
 #include "lib/cleanup.h"
+#include "lib/io.h"
 #include "lib/json.h"
 
 enum conversation_state {
@@ -109,6 +112,24 @@ static int listen_below(int runtimefd, const char *name)
 	return TAKE_FD(fd);
 }
 
+/* Sockets of those that were killed: nobody is behind them, and nobody else takes them away. */
+static void sweep(int runtimefd)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	const struct dirent *entry;
+
+	if (io_open_dir_at(runtimefd, ".", &dir) < 0)
+		return;
+	while ((entry = readdir(dir)) != NULL) {
+		const char *end = strrchr(entry->d_name, '.');
+		int pid;
+
+		if (end && strcmp(end, ".sock") == 0 && sscanf(entry->d_name, "%d-", &pid) == 1 &&
+			pid > 0 && kill(pid, 0) < 0 && errno == ESRCH)
+			unlinkat(runtimefd, entry->d_name, 0);
+	}
+}
+
 int broker_open_at(int runtimefd, uid_t peer, struct broker **out)
 {
 	_cleanup_broker_ struct broker *b = calloc(1, sizeof(*b));
@@ -127,6 +148,7 @@ int broker_open_at(int runtimefd, uid_t peer, struct broker **out)
 	r = runtime_own_name(owner);
 	if (r < 0)
 		return r;
+	sweep(b->runtimefd);
 	snprintf(b->name, sizeof(b->name), "%s.sock", owner);
 	b->listenfd = listen_below(b->runtimefd, b->name);
 	if (b->listenfd < 0)

@@ -55,7 +55,7 @@ int io_write_all(int fd, const void *buf, size_t len)
 
 int io_read_file_at(int dirfd, const char *name, size_t max, char **out, size_t *len)
 {
-	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	_cleanup_free_ char *buf = NULL;
 	size_t size = 0, used = 0;
 
