@@ -125,6 +125,15 @@ static int load(struct requests *r, const struct requests_options *options)
 	return error < 0 ? error : request_bpf__load(s);
 }
 
+/* The padding must be zero as well, which no initializer promises. */
+static void iter_options(struct bpf_iter_attach_opts *o, union bpf_iter_link_info *which)
+{
+	memset(o, 0, sizeof(*o));
+	o->sz = sizeof(*o);
+	o->link_info = which;
+	o->link_info_len = sizeof(*which);
+}
+
 static int attach(struct requests *r)
 {
 	struct request_bpf *s = r->skeleton;
@@ -133,10 +142,9 @@ static int attach(struct requests *r)
 		s->progs.exit_inet_sendpage, s->progs.request_received, s->progs.exit_inet_recvmsg,
 		s->progs.exit_inet6_recvmsg, s->progs.exit_unix_recvmsg};
 	union bpf_iter_link_info which = {.map.map_fd = (__u32)bpf_map__fd(s->maps.connections)};
-	/* Its padding must be zero, too. */
-	LIBBPF_OPTS(
-		bpf_iter_attach_opts, options, .link_info = &which, .link_info_len = sizeof(which));
+	struct bpf_iter_attach_opts options;
 
+	iter_options(&options, &which);
 	/* Answers first: a request whose answer is missed would seem to wait for ever. */
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		struct bpf_link *link;
@@ -324,11 +332,12 @@ int requests_scan(struct requests *r, const struct request **out, size_t *n)
 static struct bpf_link *attach_sockets(struct requests *r, pid_t pid)
 {
 	union bpf_iter_link_info which = {.task.pid = (__u32)pid};
-	LIBBPF_OPTS(
-		bpf_iter_attach_opts, options, .link_info = &which, .link_info_len = sizeof(which));
 	struct bpf_program *program = r->skeleton->progs.request_sockets;
-	struct bpf_link *link = bpf_program__attach_iter(program, &options);
+	struct bpf_iter_attach_opts options;
+	struct bpf_link *link;
 
+	iter_options(&options, &which);
+	link = bpf_program__attach_iter(program, &options);
 	if (link || (errno != E2BIG && errno != EINVAL))
 		return link;
 	return bpf_program__attach_iter(program, NULL);
