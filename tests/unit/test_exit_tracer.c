@@ -48,11 +48,10 @@ static char heard(void)
 	return byte;
 }
 
-/* The leak checker, which stops all threads by ptrace at an exit, cannot do so in what is traced
- * already, and ends it with a status of its own. */
+/* The leak checker stops threads by ptrace at an exit: what is traced already ends with its status.
+ */
 static bool is_target;
-int __lsan_is_turned_off(void);
-
+int __lsan_is_turned_off(void); /* no header has it */
 int __lsan_is_turned_off(void)
 {
 	return is_target;
