@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "capture/exit_tracer.h"
+#include "leak_checker.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 
@@ -48,15 +49,6 @@ static char heard(void)
 	return byte;
 }
 
-/* The leak checker stops threads by ptrace at an exit: what is traced already ends with its status.
- */
-static bool is_target;
-int __lsan_is_turned_off(void); /* no header has it */
-int __lsan_is_turned_off(void)
-{
-	return is_target;
-}
-
 static struct held_target start(void (*body)(void))
 {
 	struct held_target h = {.process = PROCESS_NONE};
@@ -65,7 +57,7 @@ static struct held_target start(void (*body)(void))
 	cr_assert_eq(pipe(said_pipe), 0);
 	h.pid = fork();
 	if (h.pid == 0) {
-		is_target = true;
+		leak_checker_off = true;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		body();
 		_exit(99);
