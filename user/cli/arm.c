@@ -15,15 +15,11 @@
 
 #define EXITS_SETTLE_MS 5000
 
-static bool captures(const struct rule *rule)
-{
-	return !rule->observe && rule->what.kind != CORE_NONE;
-}
-
 bool watching_takes_cores(const struct watching *w)
 {
 	for (size_t i = 0; i < w->rules.n; i++)
-		if (captures(&w->rules.v[i]) && (w->rules.v[i].fatal_signals & signals_core_mask()))
+		if (rule_captures(&w->rules.v[i]) &&
+			(w->rules.v[i].fatal_signals & signals_core_mask()))
 			return true;
 	return false;
 }
@@ -31,7 +27,7 @@ bool watching_takes_cores(const struct watching *w)
 bool watching_captures(const struct watching *w)
 {
 	for (size_t i = 0; i < w->rules.n; i++)
-		if (captures(&w->rules.v[i]))
+		if (rule_captures(&w->rules.v[i]))
 			return true;
 	return false;
 }
@@ -64,38 +60,19 @@ static int open_probe(struct watching *w)
 	return r < 0 ? fail("targets", r) : 0;
 }
 
-static uint64_t share(uint64_t bytes, unsigned int percent)
-{
-	return bytes / 100 * percent;
-}
-
-/* 0 is no bound. */
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return !a || (b && b < a) ? b : a;
-}
-
 /* The store's bounds hold from the beginning: what an earlier run left may be too much. */
 static int open_janitor(struct watching *w)
 {
 	const struct host_limits *limits = w->options->limits;
-	uint64_t available, size, free_share;
 	int r;
 
 	if (!limits || w->output.form != OUTPUT_STORE)
 		return 0;
-	r = store_space(&w->output.store, &available, &size);
+	r = retention_of(limits, &w->output.store, &w->janitor.keep);
 	if (r < 0)
 		return fail("store", r);
-	free_share = share(size, limits->store_free.per_cent);
-	w->janitor = (struct janitor){
-		.store = &w->output.store,
-		.keep.max_bytes =
-			least(limits->store_size.bytes, share(size, limits->store_size.per_cent)),
-		.keep.keep_free = limits->store_free.bytes > free_share ? limits->store_free.bytes
-									: free_share,
-		.again = true,
-	};
+	w->janitor.store = &w->output.store;
+	w->janitor.again = true;
 	return 0;
 }
 

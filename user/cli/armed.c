@@ -146,7 +146,7 @@ static void put_exit(json_t *event, const struct rule *rule)
 		json_put_int(event, "exit", rule->exit_code);
 	else
 		json_put_text(event, "exit", rule->exit == EXIT_WISH_ANY ? "any" : "nonzero");
-	if (!rule->observe && rule->what.kind != CORE_NONE) {
+	if (rule_captures(rule)) {
 		json_array_append_new(
 			notes, json_string("each target is traced: " EXIT_TRACER_COST));
 		json_put(event, "notes", notes);

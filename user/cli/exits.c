@@ -14,8 +14,6 @@
 #include "lib/signals.h"
 #include "sink/incident.h"
 
-#define TICK_NS (NSEC_PER_SEC / 100) /* of start times in /proc */
-
 struct traced {
 	struct traced *next;
 	pid_t pid;
@@ -90,7 +88,7 @@ static struct traced *find(const struct exits *e, pid_t pid, uint64_t start_tick
 
 static bool captures_at_exit(const struct rule *r)
 {
-	return r->exit != EXIT_WISH_NONE && !r->observe && r->what.kind != CORE_NONE;
+	return r->exit != EXIT_WISH_NONE && rule_captures(r);
 }
 
 /* Deaths that the kernel's handler captures for one of these rules. */
@@ -101,7 +99,7 @@ static uint64_t handled_signals(const struct exits *e, uint64_t rules)
 	for (size_t i = 0; rule_set_next(rules, &i); i++) {
 		const struct rule *rule = &e->context.rules->v[i];
 
-		if (!rule->observe && rule->what.kind != CORE_NONE)
+		if (rule_captures(rule))
 			handled |= rule->fatal_signals & signals_core_mask();
 	}
 	return handled;
@@ -241,10 +239,7 @@ void exits_ended(struct exits *e, pid_t pid, uint64_t start_ticks)
 static bool take_trip(struct exits *e, struct traced *t, const json_t *event)
 {
 	const struct clock_pair now = clock_pair_now();
-	const struct trip trip = {.kind = TRIP_EXIT,
-		.pid = t->pid,
-		.start_ticks = t->start_ticks,
-		.age_ns = now.boot_ns - t->start_ticks * TICK_NS};
+	const struct trip trip = trip_by_process(TRIP_EXIT, t->pid, t->start_ticks, now.boot_ns);
 	json_t *skip;
 
 	t->told = true;

@@ -95,7 +95,7 @@ int cmd_prune(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	if (captures_open(&o.captures, &s) < 0)
 		return EXIT_FAILED;
-	r = o.given ? 0 : retention_default(&s, &o.keep);
+	r = o.given ? 0 : retention_of(&host_limits_default, &s, &o.keep);
 	if (r == 0)
 		r = retention_apply(&s, &o.keep, say, NULL);
 	if (r < 0)

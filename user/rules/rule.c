@@ -199,7 +199,7 @@ static const char *first_of(
 	return NULL;
 }
 
-static bool wants_capture(const struct rule *r)
+bool rule_captures(const struct rule *r)
 {
 	return !r->observe && r->what.kind != CORE_NONE;
 }
@@ -226,12 +226,12 @@ const char *rule_refusal(const struct rule *r, const struct ledger *l, const str
 
 	if (!reason)
 		reason = first_of(own_limits, ARRAY_SIZE(own_limits), &q, until_ns);
-	if (!reason && wants_capture(r)) {
+	if (!reason && rule_captures(r)) {
 		reason = nothing_to_capture(trip);
 		*until_ns = RULE_NEVER_FREE;
 	}
 	/* What captures nothing floods nobody. */
-	if (!reason && wants_capture(r))
+	if (!reason && rule_captures(r))
 		reason = first_of(host_limits, ARRAY_SIZE(host_limits), &q, until_ns);
 	return reason;
 }
@@ -244,14 +244,14 @@ struct decision rule_decide(const struct rule *r, struct ledger *l, const struct
 	int64_t until;
 
 	d.skip_reason = rule_refusal(r, l, trip, now, &until);
-	if (!d.skip_reason && ledger_begin(l, &what, wants_capture(r), r->rate_count,
+	if (!d.skip_reason && ledger_begin(l, &what, rule_captures(r), r->rate_count,
 				      (int64_t)now->boot_ns, &d.entry) < 0)
 		d.skip_reason = "no-memory";
 	if (d.skip_reason == crash_known)
 		ledger_repeat(l, &what);
 	if (d.skip_reason)
 		return d;
-	d.capture = wants_capture(r);
+	d.capture = rule_captures(r);
 	if (r->observe)
 		d.skip_reason = "observe";
 	return d;

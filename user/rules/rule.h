@@ -64,6 +64,8 @@ bool rule_wants_requests(const struct rule *r);
 bool rule_wants_living(const struct rule *r);
 /* Whether the event is one this rule waits for (the process matched already). */
 bool rule_trips(const struct rule *r, const struct event *e);
+/* A trip of it is to be captured, not only told. */
+bool rule_captures(const struct rule *r);
 /* What to do about a process that tripped; counts a capture as begun in the ledger, which is the
  * only state. */
 struct decision rule_decide(const struct rule *r, struct ledger *l, const struct trip *trip,

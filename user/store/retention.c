@@ -7,18 +7,29 @@
 #include "lib/clock.h"
 #include "store/name.h"
 
-#define DEFAULT_BYTES (10ULL << 30)
-
-int retention_default(const struct store *s, struct retention *out)
+static uint64_t share(uint64_t bytes, unsigned int percent)
 {
-	uint64_t available, size;
+	return bytes / 100 * percent;
+}
+
+/* 0 is no bound. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+int retention_of(const struct host_limits *limits, const struct store *s, struct retention *out)
+{
+	const struct limit_amount *most = &limits->store_size, *unused = &limits->store_free;
+	uint64_t available, size, unused_share;
 	int r = store_space(s, &available, &size);
 
 	if (r < 0)
 		return r;
+	unused_share = share(size, unused->per_cent);
 	*out = (struct retention){
-		.max_bytes = size / 10 < DEFAULT_BYTES ? size / 10 : DEFAULT_BYTES,
-		.keep_free = size / 100 * 15,
+		.max_bytes = least(most->bytes, share(size, most->per_cent)),
+		.keep_free = unused->bytes > unused_share ? unused->bytes : unused_share,
 	};
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "config/host_limits.h"
 #include "store/store.h"
 
 struct retention {	    /* 0: no bound */
@@ -13,9 +14,8 @@ struct retention {	    /* 0: no bound */
 	uint64_t max_count;
 };
 
-/* What the sentinel keeps to: 10 GiB or a tenth of the file system, whichever is less, and 15 % of
- * it free. 0 or -errno. */
-int retention_default(const struct store *s, struct retention *out);
+/* What the limits of a host amount to on the file system of this store. 0 or -errno. */
+int retention_of(const struct host_limits *limits, const struct store *s, struct retention *out);
 
 /* Which of ITEMS (the newest first, as store_list() has them) is to go next, at NOW_NS
  * (CLOCK_REALTIME) and with AVAILABLE bytes free; items->n: none. What is too old first, then the
