@@ -176,7 +176,7 @@ static struct event *event_from_question(const struct broker_question *q)
 	e->process.pid = q->pid;
 	e->process.tid = q->tid;
 	e->process.start_ticks = q->start_ticks;
-	e->process.start_ns = q->start_ticks * 10000000;
+	e->process.start_ns = q->start_ticks * NSEC_PER_TICK;
 	e->process.uid = q->uid;
 	memcpy(e->process.comm, q->comm, sizeof(e->process.comm));
 	e->signal.number = q->signal;

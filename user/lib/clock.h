@@ -7,6 +7,7 @@
 
 #define NSEC_PER_SEC  1000000000ULL
 #define NSEC_PER_MSEC 1000000ULL
+#define NSEC_PER_TICK 10000000ULL /* of start times in /proc: USER_HZ is 100 everywhere */
 
 /* Nanoseconds of CLOCK_REALTIME, CLOCK_MONOTONIC or CLOCK_BOOTTIME. */
 static inline uint64_t clock_now_ns(clockid_t clock)

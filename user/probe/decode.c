@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/cleanup.h"
-
-#define NSEC_PER_TICK 10000000 /* USER_HZ is 100 on every architecture */
 
 /* Page-fault error code of x86 (arch/x86/include/asm/trap_pf.h). */
 #define TRAP_PAGE_FAULT 14

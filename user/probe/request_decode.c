@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/cleanup.h"
-
-#define NSEC_PER_TICK 10000000 /* USER_HZ is 100 on every architecture */
 
 static const char *const names[REQUEST_PROTOCOLS] = {
 	[REQUEST_GENERIC] = "generic",

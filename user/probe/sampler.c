@@ -17,8 +17,7 @@
 #include "target/process.h"
 #include "target/stat.h"
 
-#define READ_SIZE     (64u << 10) /* twice what the kernel hands out at once */
-#define NSEC_PER_TICK (NSEC_PER_SEC / 100)
+#define READ_SIZE (64u << 10) /* twice what the kernel hands out at once */
 
 struct sampler {
 	struct sample_bpf *skeleton;

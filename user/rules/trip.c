@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rules/trip.h"
 
-#define TICK_NS 10000000ULL /* of start times in /proc: USER_HZ is 100 everywhere */
+#include "lib/clock.h"
 
 static const char *const names[TRIP_KINDS] = {
 	[TRIP_SIGNAL] = "signal",
@@ -62,7 +62,7 @@ struct trip trip_by_process(enum trip_kind kind, pid_t pid, uint64_t start_ticks
 		.kind = kind,
 		.pid = pid,
 		.start_ticks = start_ticks,
-		.age_ns = age(start_ticks * TICK_NS, boot_ns),
+		.age_ns = age(start_ticks * NSEC_PER_TICK, boot_ns),
 	};
 }
 

@@ -13,8 +13,6 @@
 #include "rules/trip.h"
 #include "sink/threshold.h"
 
-#define TICK_NS 10000000ULL
-
 json_t *incident_new(const char *kind, uint64_t realtime_ns)
 {
 	_cleanup_json_ json_t *o = json_object();
@@ -54,7 +52,7 @@ json_t *incident_process(const struct identity *id)
 	/* To a tick: finer digits would be those of the two clocks' readings, and differ from event
 	 * to event. */
 	uint64_t boot = clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME),
-		 start_ns = boot + id->start_ticks * TICK_NS;
+		 start_ns = boot + id->start_ticks * NSEC_PER_TICK;
 	char start[40];
 	int r = 0;
 
@@ -69,7 +67,8 @@ json_t *incident_process(const struct identity *id)
 	r |= json_put(o, "command_line", command_line(id->arguments, id->arguments_size));
 	r |= json_put_int(o, "uid", id->uid);
 	r |= json_put_text(o, "start_time",
-		clock_rfc3339((start_ns + TICK_NS / 2) / TICK_NS * TICK_NS, start, sizeof(start)));
+		clock_rfc3339((start_ns + NSEC_PER_TICK / 2) / NSEC_PER_TICK * NSEC_PER_TICK, start,
+			sizeof(start)));
 	r |= id->cgroup ? json_put_text(o, "cgroup", id->cgroup) : 0;
 	r |= id->container_id[0] ? json_put_text(o, "container_id", id->container_id) : 0;
 	return r ? NULL : json_incref(o);
