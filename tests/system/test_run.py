@@ -133,6 +133,44 @@ def test_count_holds_across_a_restart(t):
     assert w.stop() == 0, w.stderr()
 
 
+def ledger_words(w):
+    return [line for line in w.stderr().splitlines() if "ledger" in line]
+
+
+def test_ledger_that_is_none(t):
+    """Whatever lies there, the sentinel starts, says in one line what is wrong, and writes its own."""
+    forget_ledger(t)
+    kinds = ((lambda: os.mkfifo(LEDGER), "is not a regular file"),
+             (lambda: LEDGER.write_bytes(bytes((8 << 20) + 1)), "is larger than 8 MiB"),
+             (lambda: LEDGER.write_text("{}"), "is not a ledger"))
+    for make, word in kinds:
+        LEDGER.parent.mkdir(mode=0o700, exist_ok=True)
+        make()
+        w = Run(t, THREADS.replace("NAME", "idle"))
+        w.wait("armed", 15)
+        assert len(ledger_words(w)) == 1 and str(LEDGER) in w.stderr() and word in w.stderr(), w.stderr()
+        assert w.stop() == 0, w.stderr()
+        assert '"idle"' in LEDGER.read_text()
+        LEDGER.unlink()
+
+
+def test_ledger_that_could_not_be_written(t):
+    """What could not be saved is saved once that can be, and the failure is said once."""
+    forget_ledger(t)
+    obstacle = LEDGER.with_name(".ledger.json.new")
+    obstacle.mkdir(mode=0o700, parents=True)
+    t.cleanup_with(lambda: obstacle.exists() and obstacle.rmdir())
+    w = Run(t, THREADS.replace("NAME", "kept"))
+    w.wait("armed", 15)
+    until(lambda: ledger_words(w), 5, "a word on the ledger")
+    time.sleep(2.5)
+    assert len(ledger_words(w)) == 1 and not LEDGER.exists(), w.stderr()
+    obstacle.rmdir()
+    until(LEDGER.exists, 5, "the ledger")
+    assert '"kept"' in LEDGER.read_text()
+    assert w.stop() == 0, w.stderr()
+
+
 def test_crash_that_another_rule_has_no_part_in(t):
     """The handler is there for another process: the core of this one is taken at its end."""
     forget_ledger(t)
