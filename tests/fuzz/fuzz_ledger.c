@@ -20,7 +20,7 @@ static void ask(struct ledger *l, const struct clock_pair *now)
 	struct ledger_what what = {"r", 1, 0, "s"};
 	struct decision d = rule_decide(&rule, l, &trip, now);
 
-	rule_give_back(l, &d);
+	rule_give_back(l, &d, now);
 	for (int of = LEDGER_OF_RULE; of <= LEDGER_OF_HOST; of++)
 		if (ledger_capture_time(l, (enum ledger_of)of, &what, 1) > (int64_t)now->boot_ns)
 			abort();

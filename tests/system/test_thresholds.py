@@ -214,9 +214,13 @@ def swap_area(t, mebibytes):
     t.cleanup_with(subprocess.run, ["swapoff", device])
 
 
-def status_bytes(process, field):
+def status_field(process, field):
     line = next(line for line in open(f"/proc/{process.pid}/status") if line.startswith(field + ":"))
-    return int(line.split()[1]) << 10
+    return line.split()[1]
+
+
+def status_bytes(process, field):
+    return int(status_field(process, field)) << 10
 
 
 def test_swapped_memory_counts(t):
@@ -343,6 +347,26 @@ def test_long_capture_trips_once(t):
     assert event["capture"]["duration_ms"] > 150, "too quick to tell"
     assert w.wait_exit() == 0
     assert len(w.of("trip")) == 1 and not w.of("skip"), w.events
+
+
+def test_uncapturable_is_tried_ever_more_seldom(t):
+    """With a debugger at it: it says when it will try again, tells nothing meanwhile, and captures once it can."""
+    need("strace")
+    process = burner(t)
+    tracer = t.spawn(["strace", "-qq", "-o", "/dev/null", "-p", process.pid])
+    until(lambda: status_field(process, "TracerPid") != "0", 5, "strace")
+    w = t.watch("-p", process.pid, "--threads", 20, "--kind", "stacks", "--interval", "200ms")
+    tell(process, "threads", 30)
+    skips = [w.wait("skip", 20, i + 1) for i in range(4)]
+    assert [s["retry_in_ms"] for s in skips] == [200, 400, 800, 1600], skips
+    replies = json.loads(t.coretrap("why", process.pid, "--json").stdout)
+    why = next(r for r in replies if r["pid"] == w.process.pid)["rules"][0]
+    assert why["phase"] == "cooling" and why["reason"] == "failed-before" and 0 < why["left_ms"] <= 1600, why
+    tracer.terminate()
+    tracer.wait(5)
+    w.wait("capture", 20)
+    assert w.wait_exit() == 0
+    assert len(w.of("trip")) == len(w.of("skip")) + 1 <= 6, w.events
 
 
 def build_path(process):

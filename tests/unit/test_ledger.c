@@ -55,7 +55,7 @@ Test(ledger, the_nth_last_of_each)
 
 	begin_at(l, "a", 1, "aa", 1, 10);
 	begin_at(l, "b", 1, "bb", 1, 20);
-	ledger_fail(l, "a", begin_at(l, "a", 1, "aa", 1, 30));
+	ledger_fail(l, "a", begin_at(l, "a", 1, "aa", 1, 29), 30);
 	begin_at(l, "a", 2, "aa", 1, 40);
 	cr_expect_eq(ledger_capture_time(l, LEDGER_OF_RULE, &of, 1), 40);
 	cr_expect_eq(ledger_capture_time(l, LEDGER_OF_RULE, &of, 2), 10);
@@ -139,7 +139,7 @@ Test(ledger, a_restart_within_a_boot_goes_by_the_clock_that_nobody_sets)
 		cr_expect_eq(ledger_repeats(l, "aa"), 1);
 		/* Ids begin anew: a failure now is not one of before. */
 		id = begin_at(l, "r", 5, "aa", 2, 1010 * S);
-		ledger_fail(l, "r", id);
+		ledger_fail(l, "r", id, 1010 * S);
 		cr_expect_eq(ledger_capture_time(l, LEDGER_OF_RULE, &of, 2), 500 * (int64_t)S);
 		ledger_free(l);
 	}

@@ -101,7 +101,8 @@ Test(rule, count_is_of_captures)
 	cr_assert(d.capture);
 	cr_assert(rule_is_spent(&s.rule, s.ledger, &s.now));
 	SKIPS(&s, "count-reached");
-	rule_give_back(s.ledger, &d); /* one of the two failed */
+	rule_give_back(s.ledger, &d, &s.now); /* one of the two failed */
+	wait_ns(&s, NSEC_PER_SEC);
 	CAPTURES(&s);
 	end(&s);
 }
@@ -228,16 +229,88 @@ Test(rule, captures_of_one_process_are_apart)
 
 Test(rule, a_failed_capture_keeps_its_process_apart_and_counts_for_nothing_else)
 {
-	struct scene s = begin((struct rule){}, &limits);
+	struct scene s = begin((struct rule){.interval_ns = 1}, &limits);
 
 	for (int i = 0; i < 10; i++) {
 		struct decision d = rule_decide(&s.rule, s.ledger, &s.trip, &s.now);
 
 		cr_assert(d.capture, "%d: %s", i, d.skip_reason);
-		rule_give_back(s.ledger, &d);
+		rule_give_back(s.ledger, &d, &s.now);
+		cr_expect_eq(rule_retry_ns(&s.rule, s.ledger, &s.trip, &s.now),
+			limits.process_spacing_ns, "not the second that it takes by itself");
+		wait_ns(&s, 1);
 		SKIPS(&s, "process-too-soon");
 		s.trip.pid++;
 	}
+	end(&s);
+}
+
+/* Tries it, and fails. */
+static void fails(struct scene *s, uint64_t retry_ns, int line)
+{
+	struct decision d = rule_decide(&s->rule, s->ledger, &s->trip, &s->now);
+
+	cr_assert(d.capture, "line %d: %s", line, d.skip_reason);
+	wait_ns(s, 5 * NSEC_PER_SEC); /* it is from the end of it that the wait counts */
+	rule_give_back(s->ledger, &d, &s->now);
+	cr_assert_eq(
+		rule_retry_ns(&s->rule, s->ledger, &s->trip, &s->now), retry_ns, "line %d", line);
+}
+
+Test(rule, what_cannot_be_captured_is_tried_ever_more_seldom)
+{
+	struct scene s = begin((struct rule){.interval_ns = NSEC_PER_SEC, .count = 1}, NULL);
+
+	for (uint64_t wait = 1; wait < 2000; wait *= 2) {
+		uint64_t ns = wait < 300 ? wait * NSEC_PER_SEC : RULE_RETRY_MAX_NS;
+		struct decision d;
+
+		fails(&s, ns, __LINE__);
+		wait_ns(&s, ns - 1);
+		d = rule_decide(&s.rule, s.ledger, &s.trip, &s.now);
+		cr_assert(d.skip_reason && d.told, "%d s", (int)wait);
+		cr_assert_str_eq(d.skip_reason, "failed-before");
+		wait_ns(&s, 1);
+	}
+	s.trip.pid++;
+	fails(&s, NSEC_PER_SEC, __LINE__); /* another process has no part in it */
+	s.trip.pid--;
+	CAPTURES(&s);
+	SKIPS(&s, "count-reached");
+	end(&s);
+}
+
+Test(rule, a_capture_ends_the_row_of_failures)
+{
+	struct scene s = begin((struct rule){.interval_ns = NSEC_PER_SEC}, NULL);
+
+	fails(&s, NSEC_PER_SEC, __LINE__);
+	wait_ns(&s, NSEC_PER_SEC);
+	fails(&s, 2 * NSEC_PER_SEC, __LINE__);
+	s.rule.name = "another rule";
+	CAPTURES(&s);
+	s.rule.name = "r";
+	SKIPS(&s, "failed-before");
+	wait_ns(&s, 2 * NSEC_PER_SEC);
+	CAPTURES(&s);
+	fails(&s, NSEC_PER_SEC, __LINE__);
+	end(&s);
+}
+
+Test(rule, an_end_comes_once_whatever_failed_before)
+{
+	struct event crash = death_by(SIGSEGV);
+	struct scene s = begin((struct rule){.interval_ns = NSEC_PER_SEC}, NULL);
+	struct trip living = s.trip;
+
+	fails(&s, NSEC_PER_SEC, __LINE__);
+	crash.process.pid = s.trip.pid;
+	crash.process.start_ticks = s.trip.start_ticks;
+	s.trip = trip_by_event(&crash, NULL, s.now.boot_ns);
+	CAPTURES(&s);
+	s.trip = living;
+	s.trip.kind = TRIP_EXIT;
+	CAPTURES(&s);
 	end(&s);
 }
 

@@ -149,8 +149,10 @@ static const char *kernel_refusal_detail(const struct death *death)
 /* A capture that was decided comes to nothing. */
 static void fail(struct deaths *d, struct death *death, const char *reason, const char *detail)
 {
+	const struct clock_pair now = clock_pair_now();
+
 	d->counts.failed++;
-	rule_give_back(d->context.ledger, &death->decision);
+	rule_give_back(d->context.ledger, &death->decision, &now);
 	destination_end(d->context.output, false, NULL);
 	settle(d, death, reason, detail);
 }

@@ -258,12 +258,13 @@ static bool take_trip(struct exits *e, struct traced *t, const json_t *event)
 static void take_result(struct exits *e, struct traced *t, json_t *event)
 {
 	json_t *capture = json_object_get(event, "capture");
+	const struct clock_pair now = clock_pair_now();
 	int r = destination_end(&t->output, capture != NULL, capture);
 
 	feed_say(e->context.feed, json_incref(event));
 	if (!capture || r < 0) {
 		e->counts.failed++;
-		rule_give_back(e->context.ledger, &t->decision);
+		rule_give_back(e->context.ledger, &t->decision, &now);
 		return;
 	}
 	e->counts.captured++;

@@ -93,23 +93,46 @@ int lives_fd(const struct lives *l)
 	return l->epollfd;
 }
 
-static void say_skip(
-	const struct lives *l, const json_t *trip, const char *reason, const char *detail)
+struct skip {
+	const char *reason, *detail; /* DETAIL: NULL: there is none */
+	uint64_t retry_ns;	     /* 0: it is not said */
+};
+
+static void say_skip(const struct lives *l, const json_t *trip, const struct skip *s)
 {
 	json_t *skip = incident_follow(trip, "skip", clock_now_ns(CLOCK_REALTIME));
 
-	if (skip && json_put_text(skip, "reason", reason) == 0 && detail)
-		json_put_text(skip, "detail", detail);
+	if (skip)
+		json_put_text(skip, "reason", s->reason);
+	if (skip && s->detail)
+		json_put_text(skip, "detail", s->detail);
+	if (skip && s->retry_ns && s->retry_ns != UINT64_MAX)
+		json_put_int(skip, "retry_in_ms",
+			(int64_t)((s->retry_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC));
 	feed_say(l->context.feed, skip);
+}
+
+/* It does not count. Returns after how long the process is tried again. */
+static uint64_t give_back(
+	const struct lives *l, const struct live_trip *trip, const struct decision *decision)
+{
+	const struct clock_pair now = clock_pair_now();
+
+	rule_give_back(l->context.ledger, decision, &now);
+	return rule_retry_ns(
+		&l->context.rules->v[trip->rule], l->context.ledger, &trip->trip, &now);
 }
 
 /* A capture that was decided comes to nothing. */
 static void fail(struct lives *l, const struct live *live, const char *reason, const char *detail)
 {
+	struct skip skip = {reason, detail, give_back(l, &live->trip, &live->decision)};
+
+	if (strcmp(reason, "target-gone") == 0 || strcmp(reason, "interrupted") == 0)
+		skip.retry_ns = 0;
 	l->counts.failed++;
-	rule_give_back(l->context.ledger, &live->decision);
 	destination_end(l->context.output, false, NULL);
-	say_skip(l, live->trip.event, reason, detail);
+	say_skip(l, live->trip.event, &skip);
 }
 
 static void follow_up(const struct lives *l, const struct live_trip *trip, const json_t *incident)
@@ -270,29 +293,34 @@ int lives_begin(struct lives *l, const struct live_trip *trip)
 	struct clock_pair now = clock_pair_now();
 	struct decision decision =
 		rule_decide(&l->context.rules->v[trip->rule], l->context.ledger, &trip->trip, &now);
+	struct skip skip = {.reason = decision.skip_reason};
 	int r;
 
+	if (decision.told)
+		return 0;
 	l->counts.tripped++;
 	feed_say(l->context.feed, json_incref(event));
 	if (decision.skip_reason)
-		say_skip(l, event, decision.skip_reason, NULL);
+		say_skip(l, event, &skip);
 	if (!decision.skip_reason && !decision.capture) /* kind none: the trip says it all */
 		follow_up(l, trip, event);
 	if (decision.skip_reason || !decision.capture)
 		return 0;
 	if (trip->gone) {
-		rule_give_back(l->context.ledger, &decision);
-		say_skip(l, event, "memory-gone", NULL);
+		skip.reason = "memory-gone";
+		give_back(l, trip, &decision);
+		say_skip(l, event, &skip);
 		return 0;
 	}
 	if (lives_pending(l) >= QUEUE_MAX) {
-		rule_give_back(l->context.ledger, &decision);
-		say_skip(l, event, "throttled", "too many captures wait for their turn");
+		skip = (struct skip){"throttled", "too many captures wait for their turn",
+			give_back(l, trip, &decision)};
+		say_skip(l, event, &skip);
 		return 0;
 	}
 	r = append(l, trip, &decision);
 	if (r < 0)
-		rule_give_back(l->context.ledger, &decision);
+		give_back(l, trip, &decision);
 	else
 		lives_progress(l);
 	return r;

@@ -57,6 +57,7 @@ struct decision {
 	bool capture;
 	const char *rule;	 /* name of the rule that matched, NULL if none did */
 	const char *skip_reason; /* static text, set where a rule matched but must not capture */
+	bool told;		 /* the skip: that of the failure before said until when */
 	const struct capture_options *what;
 	uint64_t entry; /* CAPTURE: in the ledger; 0: it has none */
 };

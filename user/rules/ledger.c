@@ -174,7 +174,7 @@ int ledger_begin(struct ledger *l, const struct ledger_what *what, bool capture,
 }
 
 /* The time of the start stays, for the time between two; it is the count that it is taken from. */
-void ledger_fail(struct ledger *l, const char *name, uint64_t id)
+void ledger_fail(struct ledger *l, const char *name, uint64_t id, int64_t now_ns)
 {
 	struct ledger_rule *rule = find_rule(l, name);
 
@@ -183,6 +183,7 @@ void ledger_fail(struct ledger *l, const char *name, uint64_t id)
 	for (size_t i = l->capture_count; id && i-- > 0;) {
 		if (l->captures[i].id == id) {
 			l->captures[i].failed = true;
+			l->captures[i].time_ns = now_ns;
 			return;
 		}
 	}
@@ -216,6 +217,24 @@ int64_t ledger_capture_time(
 		if (concerns(&l->captures[i], of, what) && --n == 0)
 			return l->captures[i].time_ns;
 	return LEDGER_NEVER;
+}
+
+unsigned int ledger_failures(
+	const struct ledger *l, const struct ledger_what *what, int64_t *last_ns)
+{
+	unsigned int n = 0;
+
+	for (size_t i = l->capture_count; i-- > 0;) {
+		const struct ledger_capture *c = &l->captures[i];
+
+		if (!concerns(c, LEDGER_OF_PROCESS, what) || !same_name(c->rule, what->rule))
+			continue;
+		if (!c->failed)
+			break;
+		if (!n++)
+			*last_ns = c->time_ns;
+	}
+	return n;
 }
 
 int64_t ledger_start_time(const struct ledger *l, const char *name, uint64_t n)

@@ -54,9 +54,9 @@ struct ledger_what {
  * must be remembered, at least one. *ID (never 0) is for ledger_fail(). 0 or -ENOMEM. */
 int ledger_begin(struct ledger *l, const struct ledger_what *what, bool capture, uint64_t keep,
 	int64_t now_ns, uint64_t *id);
-/* It came to nothing: it counts for nothing but the time between two captures of a process, or one
- * that cannot be captured would be stopped again and again. */
-void ledger_fail(struct ledger *l, const char *name, uint64_t id);
+/* It has come to nothing, NOW: it counts for nothing but the time between two captures of a
+ * process, or one that cannot be captured would be stopped again and again. */
+void ledger_fail(struct ledger *l, const char *name, uint64_t id, int64_t now_ns);
 /* A crash that was captured before happened again, to this process; counted once, whatever rules
  * ask. */
 void ledger_repeat(struct ledger *l, const struct ledger_what *what);
@@ -76,6 +76,10 @@ int64_t ledger_capture_time(
 	const struct ledger *l, enum ledger_of of, const struct ledger_what *what, uint64_t n);
 /* The same of the starts of a rule. */
 int64_t ledger_start_time(const struct ledger *l, const char *name, uint64_t n);
+/* How many of the rule's captures of the process have come to nothing since one that did not, and
+ * in *LAST_NS, if any, when the last of them had. */
+unsigned int ledger_failures(
+	const struct ledger *l, const struct ledger_what *what, int64_t *last_ns);
 /* All starts of a rule, since ever. */
 uint64_t ledger_started(const struct ledger *l, const char *name);
 /* When it was armed first, or LEDGER_NEVER. */

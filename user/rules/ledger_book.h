@@ -17,9 +17,9 @@ struct ledger_rule {
 };
 
 struct ledger_capture {
-	uint64_t id; /* 0: of an earlier run */
-	int64_t time_ns;
-	pid_t pid; /* 0: not known any more */
+	uint64_t id;	 /* 0: of an earlier run */
+	int64_t time_ns; /* when it began; FAILED: when it had come to nothing */
+	pid_t pid;	 /* 0: not known any more */
 	uint64_t start_ticks;
 	uint64_t repeats;
 	pid_t repeat_pid; /* the last of them, not saved */

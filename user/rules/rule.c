@@ -2,6 +2,7 @@
 #include "rules/rule.h"
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/signals.h"
 
 void rule_free(struct rule *r)
@@ -122,6 +123,25 @@ static int64_t by_rate(const struct question *q)
 	return n ? after(ledger_start_time(q->ledger, q->rule->name, n), q->rule->rate_ns) : FREE;
 }
 
+/* Deaths and exits come once, and are no second try. What kept a process from being captured
+ * (a debugger, the host's memory) may pass; each try may stop it. */
+static int64_t by_failures(const struct question *q)
+{
+	enum trip_kind kind = q->trip->kind;
+	uint64_t wait = q->rule->interval_ns ? q->rule->interval_ns : NSEC_PER_SEC;
+	unsigned int failures;
+	int64_t last;
+
+	if (kind == TRIP_SIGNAL || kind == TRIP_FIRST_CHANCE || kind == TRIP_EXIT)
+		return FREE;
+	failures = ledger_failures(q->ledger, &q->what, &last);
+	for (unsigned int i = 1; i < failures && wait < RULE_RETRY_MAX_NS; i++)
+		wait *= 2;
+	if (wait > RULE_RETRY_MAX_NS)
+		wait = RULE_RETRY_MAX_NS;
+	return failures ? after(last, wait) : FREE;
+}
+
 /* A death by a signal that leaves no core, and a signal that a handler took, leave nothing that
  * could be captured. */
 static const char *nothing_to_capture(const struct trip *trip)
@@ -174,9 +194,11 @@ static const struct limit ends[] = {
 	{"end-passed", by_end},
 	{"duration-passed", by_duration},
 };
+static const char failed_before[] = "failed-before";
 static const struct limit own_limits[] = {
 	{"not-started", by_begin},
 	{"too-young", by_age},
+	{failed_before, by_failures},
 	{"too-soon", by_spacing},
 	{"rate-reached", by_rate},
 };
@@ -249,6 +271,7 @@ struct decision rule_decide(const struct rule *r, struct ledger *l, const struct
 		d.skip_reason = "no-memory";
 	if (d.skip_reason == crash_known)
 		ledger_repeat(l, &what);
+	d.told = d.skip_reason == failed_before;
 	if (d.skip_reason)
 		return d;
 	d.capture = rule_captures(r);
@@ -257,10 +280,38 @@ struct decision rule_decide(const struct rule *r, struct ledger *l, const struct
 	return d;
 }
 
-void rule_give_back(struct ledger *l, const struct decision *d)
+void rule_give_back(struct ledger *l, const struct decision *d, const struct clock_pair *now)
 {
 	if (d->entry)
-		ledger_fail(l, d->rule, d->entry);
+		ledger_fail(l, d->rule, d->entry, (int64_t)now->boot_ns);
+}
+
+static int64_t last_of(const struct limit *v, size_t n, const struct question *q)
+{
+	int64_t last = FREE;
+
+	for (size_t i = 0; i < n; i++) {
+		int64_t until = v[i].until(q);
+
+		if (until > last)
+			last = until;
+	}
+	return last;
+}
+
+uint64_t rule_retry_ns(const struct rule *r, const struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now)
+{
+	struct question q = ask(r, l, trip, now);
+	const int64_t until[] = {last_of(ends, ARRAY_SIZE(ends), &q),
+		last_of(own_limits, ARRAY_SIZE(own_limits), &q),
+		rule_captures(r) ? last_of(host_limits, ARRAY_SIZE(host_limits), &q) : FREE};
+	int64_t last = q.now_ns;
+
+	for (size_t i = 0; i < ARRAY_SIZE(until); i++)
+		if (until[i] > last)
+			last = until[i];
+	return last == RULE_NEVER_FREE ? UINT64_MAX : (uint64_t)(last - q.now_ns);
 }
 
 bool rule_is_spent(const struct rule *r, const struct ledger *l, const struct clock_pair *now)

@@ -70,8 +70,16 @@ bool rule_captures(const struct rule *r);
  * only state. */
 struct decision rule_decide(const struct rule *r, struct ledger *l, const struct trip *trip,
 	const struct clock_pair *now);
-/* A capture that was begun came to nothing: it does not count. */
-void rule_give_back(struct ledger *l, const struct decision *d);
+/* A capture that was begun has come to nothing: it does not count. The process, if it lives on, is
+ * tried again after the rule's interval, then after twice as long each time, up to
+ * RULE_RETRY_MAX_NS.
+ */
+void rule_give_back(struct ledger *l, const struct decision *d, const struct clock_pair *now);
+#define RULE_RETRY_MAX_NS (300 * NSEC_PER_SEC)
+/* Nanoseconds from NOW until such a trip is captured, as far as the rule's limits and the host's
+ * say; UINT64_MAX: never. */
+uint64_t rule_retry_ns(const struct rule *r, const struct ledger *l, const struct trip *trip,
+	const struct clock_pair *now);
 /* Nothing more will ever be captured. */
 bool rule_is_spent(const struct rule *r, const struct ledger *l, const struct clock_pair *now);
 

@@ -209,6 +209,9 @@ static void print_other(FILE *out, const char *kind, const json_t *event)
 		fputs(": ", out);
 		print_hostile(out, json_get_text(event, "detail", ""));
 	}
+	if (json_object_get(event, "retry_in_ms"))
+		fprintf(out, ", tried again in %.1f s",
+			(double)json_get_int(event, "retry_in_ms", 0) / 1000);
 	if (json_object_get(event, "count"))
 		fprintf(out, ", %lld lost", (long long)json_get_int(event, "count", 0));
 	print_exit(out, exit);
