@@ -22,6 +22,7 @@ enum ct_kind {
 	CT_REQUEST,	 /* struct ct_request: a request was answered */
 	CT_CONNECTION,	 /* struct ct_request: a request that waits, or a peer that is waited for */
 	CT_SOCKET,	 /* struct ct_socket: work that lies in a socket */
+	CT_OVERRUN,	 /* struct ct_overrun: probes on a process' code fire too often */
 };
 
 struct ct_header {
@@ -138,6 +139,7 @@ enum ct_loss {
 	CT_LOSS_MARK_TABLE_FULL,
 	CT_LOSS_REQUEST_STORAGE, /* no memory beside a socket: its requests are not seen */
 	CT_LOSS_PIPELINE, /* requests behind one that was being served, too many to tell apart */
+	CT_LOSS_CALL_TABLE_FULL, /* too many threads inside functions: one more is not seen */
 	CT_LOSS_MAX,
 };
 
@@ -276,6 +278,81 @@ struct ct_go {
 	__u32 padding;
 };
 
+/* A process' probes on its own code may fire so often a second; past it they are in the way. */
+#define CT_FIRINGS_MAX 10000
+
+/* How often those of one process fired. */
+struct ct_firing {
+	__u64 window_ns; /* when this second began */
+	__u32 count;	 /* in it */
+	__u32 over;	 /* it was too often: for good */
+};
+
+struct ct_overrun {
+	struct ct_header header;
+	__u32 tgid;
+	__u32 padding;
+};
+
+/* Map "sites": what it means when a process comes to an address. */
+struct ct_site_key {
+	__u64 ip;
+	__u32 tgid;
+	__u32 padding;
+};
+
+enum ct_site_kind {
+	CT_SITE_ENTRY,	/* of a function */
+	CT_SITE_EXIT,	/* a return, or a jump that leaves it */
+	CT_SITE_BRANCH, /* a jump that leaves it if a condition holds */
+	CT_SITE_BEGIN,	/* of a pair of static probes */
+	CT_SITE_END,
+};
+
+enum ct_argument_kind {
+	CT_ARGUMENT_NONE, /* the thread joins begin and end */
+	CT_ARGUMENT_CONSTANT,
+	CT_ARGUMENT_REGISTER,
+	CT_ARGUMENT_MEMORY, /* behind a register */
+};
+
+struct ct_site {
+	__u32 instance; /* of the function, or of the pair: which of those that user space watches
+			 */
+	__u8 kind;	/* enum ct_site_kind */
+	__u8 condition; /* CT_SITE_BRANCH: as in the instruction */
+	__u8 go;	/* its calls belong to goroutines */
+	__u8 argument;	/* enum ct_argument_kind: BEGIN and END are joined by it */
+	__s64 value;	/* the constant, or the offset to the register */
+	__u16 reg;	/* where it lies in struct pt_regs, in bytes */
+	__u8 size;	/* of the argument, in bytes */
+	__u8 is_signed;
+	__u32 goid; /* where a goroutine's number lies in its struct g; 0: not known */
+};
+
+/* Map "calls": who is inside. */
+struct ct_call_key {
+	__u64 owner; /* thread, address of a goroutine's struct g, or an argument */
+	__u32 instance;
+	__u32 padding;
+};
+
+struct ct_call {
+	__u64 entered_ns; /* CLOCK_BOOTTIME */
+	__u64 stack;	  /* where a goroutine's stack began (its highest address); else 0 */
+	__u64 below;	  /* how far below STACK the stack pointer was at the entry; modulo 2^64 */
+	__u64 back;	  /* the word at the stack pointer: where it returns to */
+	__u64 goroutine;  /* 0: not known */
+	__u32 tid;	  /* that entered */
+	__u32 padding;
+};
+
+_Static_assert(sizeof(struct ct_firing) == 16, "ABI");
+_Static_assert(sizeof(struct ct_overrun) == 40, "ABI");
+_Static_assert(sizeof(struct ct_site_key) == 16, "ABI");
+_Static_assert(sizeof(struct ct_site) == 24, "ABI");
+_Static_assert(sizeof(struct ct_call_key) == 16, "ABI");
+_Static_assert(sizeof(struct ct_call) == 48, "ABI");
 _Static_assert(sizeof(struct ct_request) == 32 + 56 + 16 + 16 + 32 + 400, "ABI");
 _Static_assert(sizeof(struct ct_socket) == 32 + 16 + 20 + 8 + 32 + 4, "ABI");
 _Static_assert(sizeof(struct ct_header) == 32, "ABI");

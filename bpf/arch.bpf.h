@@ -61,6 +61,57 @@ static __always_inline void read_trap(struct task_struct *task, __u64 *trap, __u
 	*error_code = BPF_CORE_READ(task, thread.error_code);
 }
 
+/* Go's runtime keeps the current g in the word below the thread pointer. */
+static __always_inline __u64 current_g(void)
+{
+	__u64 g = 0;
+
+	bpf_probe_read_user(
+		&g, sizeof(g), (void *)(BPF_CORE_READ(current_task(), thread.fsbase) - 8));
+	return g;
+}
+
+#define FLAG_CARRY    (1 << 0)
+#define FLAG_PARITY   (1 << 2)
+#define FLAG_ZERO     (1 << 6)
+#define FLAG_SIGN     (1 << 7)
+#define FLAG_OVERFLOW (1 << 11)
+
+/* Whether a conditional jump with that number of a condition jumps. Odd ones are the opposite of
+ * the one before. */
+static __always_inline bool holds(__u8 condition, __u64 flags)
+{
+	bool less = !(flags & FLAG_SIGN) != !(flags & FLAG_OVERFLOW), yes;
+
+	switch (condition >> 1) {
+	case 0:
+		yes = flags & FLAG_OVERFLOW;
+		break;
+	case 1:
+		yes = flags & FLAG_CARRY;
+		break;
+	case 2:
+		yes = flags & FLAG_ZERO;
+		break;
+	case 3:
+		yes = flags & (FLAG_CARRY | FLAG_ZERO);
+		break;
+	case 4:
+		yes = flags & FLAG_SIGN;
+		break;
+	case 5:
+		yes = flags & FLAG_PARITY;
+		break;
+	case 6:
+		yes = less;
+		break;
+	default:
+		yes = less || flags & FLAG_ZERO;
+		break;
+	}
+	return yes != (condition & 1);
+}
+
 #else
 #error "this architecture is not supported yet"
 #endif

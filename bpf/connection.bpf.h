@@ -5,6 +5,7 @@
 #define CORETRAP_CONNECTION_BPF_H
 
 #include "common.bpf.h"
+#include "arch.bpf.h"
 #include "http.bpf.h"
 #include "socket.bpf.h"
 
@@ -110,14 +111,11 @@ static __always_inline struct connection *connection_of(struct sock *sk)
 static __always_inline __u64 current_goroutine(__u32 tgid)
 {
 	struct ct_go *go = go_count ? bpf_map_lookup_elem(&go_processes, &tgid) : NULL;
-	__u64 g = 0, id = 0;
+	__u64 id = 0;
 
 	if (!go)
 		return 0;
-	/* The runtime keeps the current g in the word below the thread pointer. */
-	bpf_probe_read_user(
-		&g, sizeof(g), (void *)(BPF_CORE_READ(current_task(), thread.fsbase) - 8));
-	bpf_probe_read_user(&id, sizeof(id), (void *)(g + go->offset));
+	bpf_probe_read_user(&id, sizeof(id), (void *)(current_g() + go->offset));
 	return id;
 }
 

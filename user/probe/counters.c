@@ -14,6 +14,7 @@ static const char *const reasons[CT_LOSS_MAX] = {
 	[CT_LOSS_MARK_TABLE_FULL] = "mark-table-full",
 	[CT_LOSS_REQUEST_STORAGE] = "request-storage",
 	[CT_LOSS_PIPELINE] = "request-pipeline",
+	[CT_LOSS_CALL_TABLE_FULL] = "call-table-full",
 };
 
 const char *counters_reason(enum ct_loss reason)
@@ -41,4 +42,24 @@ int counters_read(const struct bpf_map *counters, uint64_t sums[CT_LOSS_MAX])
 			sums[reason] += values[cpu];
 	}
 	return 0;
+}
+
+int counters_losses(const struct bpf_map *counters, uint64_t undecodable,
+	uint64_t reported[CT_LOSS_MAX + 1], struct probe_loss out[PROBE_LOSSES_MAX])
+{
+	uint64_t sums[CT_LOSS_MAX];
+	int n = 0, r = counters_read(counters, sums);
+
+	if (r < 0)
+		return r;
+	for (enum ct_loss reason = 0; reason < CT_LOSS_MAX; reason++) {
+		if (sums[reason] != reported[reason])
+			out[n++] = (struct probe_loss){
+				reasons[reason], sums[reason] - reported[reason]};
+		reported[reason] = sums[reason];
+	}
+	if (undecodable != reported[CT_LOSS_MAX])
+		out[n++] = (struct probe_loss){"undecodable", undecodable - reported[CT_LOSS_MAX]};
+	reported[CT_LOSS_MAX] = undecodable;
+	return n;
 }

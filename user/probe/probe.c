@@ -292,21 +292,11 @@ int probe_marks(const struct probe *p)
 
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])
 {
-	uint64_t sums[CT_LOSS_MAX], missing = 0, full;
-	int n = 0, r = counters_read(p->skeleton->maps.counters, sums);
+	uint64_t missing = 0, full;
+	int n = counters_losses(p->skeleton->maps.counters, p->undecodable, p->reported, out);
 
-	if (r < 0)
-		return r;
-	for (enum ct_loss reason = 0; reason < CT_LOSS_MAX; reason++) {
-		if (sums[reason] != p->reported[reason])
-			out[n++] = (struct probe_loss){
-				counters_reason(reason), sums[reason] - p->reported[reason]};
-		p->reported[reason] = sums[reason];
-	}
-	if (p->undecodable != p->reported[CT_LOSS_MAX])
-		out[n++] = (struct probe_loss){
-			"undecodable", p->undecodable - p->reported[CT_LOSS_MAX]};
-	p->reported[CT_LOSS_MAX] = p->undecodable;
+	if (n < 0)
+		return n;
 	/* A record that found no room is counted before the next one shows the gap. */
 	for (size_t i = 0; i < RINGS; i++)
 		missing += p->ring[i].missing;

@@ -394,20 +394,5 @@ int requests_answered(struct requests *r, pid_t pid, uint64_t *n)
 
 int requests_losses(struct requests *r, struct probe_loss out[PROBE_LOSSES_MAX])
 {
-	uint64_t sums[CT_LOSS_MAX];
-	int n = 0, error = counters_read(r->skeleton->maps.counters, sums);
-
-	if (error < 0)
-		return error;
-	for (enum ct_loss reason = 0; reason < CT_LOSS_MAX; reason++) {
-		if (sums[reason] != r->reported[reason])
-			out[n++] = (struct probe_loss){
-				counters_reason(reason), sums[reason] - r->reported[reason]};
-		r->reported[reason] = sums[reason];
-	}
-	if (r->undecodable != r->reported[CT_LOSS_MAX])
-		out[n++] = (struct probe_loss){
-			"undecodable", r->undecodable - r->reported[CT_LOSS_MAX]};
-	r->reported[CT_LOSS_MAX] = r->undecodable;
-	return n;
+	return counters_losses(r->skeleton->maps.counters, r->undecodable, r->reported, out);
 }
