@@ -21,6 +21,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "store/tree.h"
+#include "target/process.h"
 
 static int runtimefd = -1;
 static struct broker *broker;
@@ -217,6 +218,63 @@ Test(broker, a_daemon_that_is_gone_costs_nothing)
 	cr_expect_not(c.answered);
 	cr_expect_lt(clock_now_ns(CLOCK_MONOTONIC) - begin, NSEC_PER_SEC);
 	broker_client_free(&c);
+}
+
+/* As a process that was killed leaves it; with LISTENS somebody is behind it. */
+static int leave_socket(const char *name, bool listens)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "run/%s", name);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0, "%s", name);
+	if (listens)
+		cr_assert_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+static bool is_there(const char *name)
+{
+	return faccessat(runtimefd, name, F_OK, 0) == 0;
+}
+
+Test(broker, sockets_of_the_dead_go_and_no_others)
+{
+	_cleanup_process_ struct process process = PROCESS_NONE;
+	char reused[64], gone[64], elsewhere[64], file[64], other[64], starting[64];
+	_cleanup_close_ int listening = -1, bound = -1;
+	pid_t dead = fork(), alive;
+
+	if (dead == 0)
+		_exit(0);
+	status_of(dead);
+	alive = fork();
+	if (alive == 0)
+		pause();
+	broker_close(&broker);
+	cr_assert_eq(process_open(alive, &process), 0);
+	snprintf(starting, sizeof(starting), "%d-%llu.sock", alive,
+		(unsigned long long)process.start_ticks);
+	snprintf(reused, sizeof(reused), "%d-1.sock", alive); /* another one had that id */
+	snprintf(gone, sizeof(gone), "%d-1.sock", dead);
+	snprintf(elsewhere, sizeof(elsewhere), "%d-2.sock", dead);
+	snprintf(file, sizeof(file), "%d-3.sock", dead);
+	snprintf(other, sizeof(other), "%d-4.sock.old", dead);
+	close(leave_socket(reused, false));
+	close(leave_socket(gone, false));
+	close(leave_socket(other, false));
+	bound = leave_socket(starting, false);	   /* about to listen */
+	listening = leave_socket(elsewhere, true); /* in another PID namespace */
+	cr_assert_eq(runtime_write(runtimefd, file, "", 0), 0);
+	cr_assert_eq(broker_open_at(runtimefd, getuid(), &broker), 0);
+	cr_expect_not(is_there(reused));
+	cr_expect_not(is_there(gone));
+	cr_expect(is_there(starting));
+	cr_expect(is_there(elsewhere));
+	cr_expect(is_there(file));
+	cr_expect(is_there(other));
+	kill(alive, SIGKILL);
+	status_of(alive);
 }
 
 static int connect_raw(void)

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,8 @@
 #include "lib/cleanup.h"
 #include "lib/io.h"
 #include "lib/json.h"
+
+#define SUFFIX ".sock"
 
 enum conversation_state {
 	CONNECTED, /* has not asked yet */
@@ -39,7 +40,7 @@ struct broker {
 	int epollfd, listenfd, runtimefd;
 	pid_t pid;
 	uid_t peer;
-	char name[RUNTIME_NAME_MAX + 8];
+	char name[RUNTIME_NAME_MAX + sizeof(SUFFIX)];
 	struct conversation *all;
 	size_t count;
 	uint64_t last_id;
@@ -93,18 +94,32 @@ static int watch_fd(const struct broker *b, int fd, void *ptr)
 }
 
 /* sun_path holds 108 bytes; by way of the directory's descriptor it fits wherever that lies. */
-static int listen_below(int runtimefd, const char *name)
+static struct sockaddr_un address_below(int runtimefd, const char *name)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%.64s", runtimefd,
+		name);
+	return address;
+}
+
+static int new_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int listen_below(int runtimefd, const char *name)
+{
+	_cleanup_close_ int fd = new_socket();
+	const struct sockaddr_un address = address_below(runtimefd, name);
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (unlinkat(runtimefd, name, 0) < 0 && errno != ENOENT)
 		return -errno;
-	snprintf(
-		address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", runtimefd, name);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	/* The directory is 0700: nobody can connect between the two calls. */
 	if (fchmodat(runtimefd, name, 0600, 0) < 0 || listen(fd, BROKER_CONVERSATIONS) < 0)
@@ -112,7 +127,27 @@ static int listen_below(int runtimefd, const char *name)
 	return TAKE_FD(fd);
 }
 
-/* Sockets of those that were killed: nobody is behind them, and nobody else takes them away. */
+/* Its process is gone, as far as can be seen from here, and nobody listens either: who starts has
+ * bound its socket, but not listened yet; who lives in another PID namespace listens. */
+static bool is_left(int runtimefd, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_un address;
+	uint64_t start_ticks;
+	struct stat st;
+	pid_t pid;
+
+	if (runtime_parse_name(name, SUFFIX, &pid, &start_ticks) < 0 ||
+		runtime_is_alive(pid, start_ticks) ||
+		fstatat(runtimefd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = new_socket();
+	address = address_below(runtimefd, name);
+	return fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
+	       errno == ECONNREFUSED;
+}
+
+/* Nobody else takes away the sockets of those that were killed. */
 static void sweep(int runtimefd)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -120,14 +155,9 @@ static void sweep(int runtimefd)
 
 	if (io_open_dir_at(runtimefd, ".", &dir) < 0)
 		return;
-	while ((entry = readdir(dir)) != NULL) {
-		const char *end = strrchr(entry->d_name, '.');
-		int pid;
-
-		if (end && strcmp(end, ".sock") == 0 && sscanf(entry->d_name, "%d-", &pid) == 1 &&
-			pid > 0 && kill(pid, 0) < 0 && errno == ESRCH)
+	while ((entry = readdir(dir)) != NULL)
+		if (is_left(runtimefd, entry->d_name))
 			unlinkat(runtimefd, entry->d_name, 0);
-	}
 }
 
 int broker_open_at(int runtimefd, uid_t peer, struct broker **out)
@@ -149,7 +179,7 @@ int broker_open_at(int runtimefd, uid_t peer, struct broker **out)
 	if (r < 0)
 		return r;
 	sweep(b->runtimefd);
-	snprintf(b->name, sizeof(b->name), "%s.sock", owner);
+	snprintf(b->name, sizeof(b->name), "%s" SUFFIX, owner);
 	b->listenfd = listen_below(b->runtimefd, b->name);
 	if (b->listenfd < 0)
 		return b->listenfd;

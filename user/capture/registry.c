@@ -19,8 +19,6 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
-#include "target/process.h"
-#include "target/stat.h"
 
 #define LOCK	  "lock"
 #define OWNERS	  "owners"
@@ -99,23 +97,11 @@ void registry_owners_free(struct registry_owners *o)
 	*o = (struct registry_owners){};
 }
 
-/* Whether the process of a registration's name, "<pid>-<start ticks>", still is there. Where that
- * cannot be found out (no descriptor left, no memory), it is: the dead cost little, the living must
- * not lose the pattern. */
+/* The dead cost little, the living must not lose the pattern. */
 static bool owner_alive(const char *name, struct registry_owner *out)
 {
-	_cleanup_process_ struct process process = PROCESS_NONE;
-	unsigned long long start;
-	int pid, end = 0, r;
-
-	if (sscanf(name, "%d-%llu%n", &pid, &start, &end) != 2 || name[end])
-		return false;
-	out->pid = pid;
-	out->start_ticks = start;
-	r = process_open(pid, &process);
-	if (r < 0)
-		return r != -ESRCH;
-	return process.start_ticks == start && process_verify(&process) == 0;
+	return runtime_parse_name(name, "", &out->pid, &out->start_ticks) == 0 &&
+	       runtime_is_alive(out->pid, out->start_ticks);
 }
 
 static int owner_read(int dir, const char *name, struct registry_owner *out)

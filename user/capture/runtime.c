@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
+#include "target/process.h"
 #include "target/stat.h"
 
 int runtime_open_below(int runtimefd, const char *name, int create, int *fd)
@@ -53,6 +55,28 @@ int runtime_own_name(char out[RUNTIME_NAME_MAX])
 		return r;
 	snprintf(out, RUNTIME_NAME_MAX, "%d-%llu", getpid(), (unsigned long long)stat.start_ticks);
 	return 0;
+}
+
+int runtime_parse_name(const char *name, const char *suffix, pid_t *pid, uint64_t *start_ticks)
+{
+	unsigned long long start;
+	int id, end = 0;
+
+	if (sscanf(name, "%d-%llu%n", &id, &start, &end) != 2 || strcmp(name + end, suffix) != 0)
+		return -EINVAL;
+	*pid = id;
+	*start_ticks = start;
+	return 0;
+}
+
+bool runtime_is_alive(pid_t pid, uint64_t start_ticks)
+{
+	_cleanup_process_ struct process process = PROCESS_NONE;
+	int r = process_open(pid, &process);
+
+	if (r < 0)
+		return r != -ESRCH;
+	return process.start_ticks == start_ticks && process_verify(&process) == 0;
 }
 
 int runtime_write(int dirfd, const char *name, const void *bytes, size_t len)
