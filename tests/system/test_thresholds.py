@@ -478,3 +478,10 @@ def test_why(t):
     assert "breaching" in done.stdout and "cpu" in done.stdout, done.stdout
     other = t.coretrap("why", os.getpid())
     assert "does not watch it" in other.stdout, other.stdout
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    for _ in range(2):  # not reaped yet, and not there at all
+        gone = t.coretrap("why", process.pid)
+        assert gone.returncode == 3 and not gone.stdout, gone
+        assert gone.stderr == f"coretrap why: there is no process {process.pid}\n", gone.stderr
+        process.wait()

@@ -249,11 +249,19 @@ int cmd_why(int argc, char **argv)
 		.doc = "Says which rules watch a process, what they see now, and why they have not "
 		       "tripped.",
 	};
+	_cleanup_process_ struct process process = PROCESS_NONE;
 	struct why_options o = {0};
 	_cleanup_json_ json_t *replies = NULL;
+	int r;
 
 	argv[0] = (char *)"coretrap why";
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	/* Whoever watches would only say that it does not watch this one. */
+	r = process_open(o.pid, &process);
+	if (r == -ESRCH || (r == 0 && process_verify(&process) < 0)) {
+		fprintf(stderr, "coretrap why: there is no process %d\n", o.pid);
+		return EXIT_TARGET_GONE;
+	}
 	replies = broker_client_why(o.pid, clock_now_ns(CLOCK_MONOTONIC) + ANSWER_NS);
 	if (!json_array_size(replies)) {
 		fputs("coretrap why: no watch and no sentinel runs (or you are not root)\n",
