@@ -47,6 +47,25 @@ def test_100_crashes_at_once(t):
 
 
 @timeout(120)
+def test_storm_does_not_hold_up_the_end(t):
+    """Past --duration what is under way gets its last event, what comes then is skipped, and the watch ends."""
+    executable = target_path("die")
+    rows = [t.spawn(["/bin/sh", "-c", f"while :; do {executable} segv; done"], stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL)
+            for _ in range(4)]
+    watch = t.watch("--exe", executable, "-n", 0, "--kind", "mini", "--duration", "2s")
+    began = time.monotonic()
+    assert watch.wait_exit(20) in (0, 1), watch.events[-3:]  # 1: some were throttled
+    t.log(f"ended after {time.monotonic() - began:.1f} s, {len(watch.of('capture'))} captured")
+    for row in rows:
+        row.kill()
+        row.wait()
+    last = {e["id"]: e for e in watch.events if e["event"] in ("capture", "skip")}
+    assert all(e["id"] in last for e in watch.of("trip")) and watch.of("capture"), watch.events[-3:]
+    assert "duration-passed" in {e["reason"] for e in watch.of("skip")}, watch.of("skip")[-3:]
+
+
+@timeout(120)
 def test_storm_that_nobody_asked_for_is_passed_on(t):
     """300 crashes of others while a watch is armed: none is captured, the watch and its target live."""
     process = t.target("die", "segv", wait=True)

@@ -27,7 +27,8 @@ struct death {
 	json_t *trip;
 	struct unwind *unwind;
 	bool waits_for_unwinder;
-	bool gone; /* nothing more is to be read from the process */
+	const char *refused; /* it came past the end, for this reason; else NULL */
+	bool gone;	     /* nothing more is to be read from the process */
 	bool decided;
 	struct decision decision;
 	bool asked, answered;
@@ -46,6 +47,7 @@ struct deaths {
 	struct death *head;
 	size_t unwinders;
 	struct trip_counts counts;
+	const char *closed; /* why nothing is captured any more; NULL: it is */
 };
 
 int deaths_new(const struct deaths_context *context, struct deaths **out)
@@ -211,11 +213,21 @@ static void choose(struct deaths *d, struct death *death)
 	json_put_text(death->trip, "rule", death->decision.rule);
 }
 
+/* It counts for nothing: it is too late. */
+static void refuse(const struct deaths *d, struct death *death)
+{
+	death->decision = (struct decision){
+		.rule = d->context.rules->v[death->rule].name, .skip_reason = death->refused};
+}
+
 static void decide(struct deaths *d, struct death *death)
 {
-	choose(d, death);
+	if (death->refused)
+		refuse(d, death);
+	else
+		choose(d, death);
 	death->decided = true;
-	d->counts.tripped++;
+	d->counts.tripped += !death->refused;
 	feed_say(d->context.feed, json_incref(death->trip));
 	if (death->decision.skip_reason) {
 		settle(d, death, death->decision.skip_reason, NULL);
@@ -248,6 +260,10 @@ static bool start_unwinder(struct deaths *d, struct death *death)
 
 static void unwind_or_decide(struct deaths *d, struct death *death)
 {
+	if (death->refused) {
+		decide(d, death);
+		return;
+	}
 	death->waits_for_unwinder = d->unwinders >= UNWINDERS_MAX;
 	if (!death->waits_for_unwinder && !start_unwinder(d, death))
 		decide(d, death);
@@ -261,6 +277,7 @@ int deaths_begin(struct deaths *d, struct event *e, struct identity *id, uint64_
 	if (!death)
 		return -ENOMEM;
 	death->rules = rules;
+	death->refused = d->closed;
 	rule_set_next(rules, &death->rule);
 	death->trip = incident_trip(e, id, d->context.rules->v[death->rule].name);
 	if (!death->trip) {
@@ -275,6 +292,11 @@ int deaths_begin(struct deaths *d, struct event *e, struct identity *id, uint64_
 	*end = death;
 	unwind_or_decide(d, death);
 	return 0;
+}
+
+void deaths_close(struct deaths *d, const char *reason)
+{
+	d->closed = reason;
 }
 
 void deaths_asked(struct deaths *d, pid_t pid, uint64_t start_ticks, uint64_t conversation)

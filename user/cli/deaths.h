@@ -39,6 +39,9 @@ int deaths_fd(const struct deaths *d);
 /* A process that is watched dies, or a handler takes a signal, and the rules in the mask RULES wait
  * for that. Event and identity are taken over. 0 or -errno. */
 int deaths_begin(struct deaths *d, struct event *e, struct identity *id, uint64_t rules);
+/* From now on what dies is told, and not captured for REASON (static text), as long as others may
+ * take to get to their last event. */
+void deaths_close(struct deaths *d, const char *reason);
 /* Whether that process' death is known already. */
 bool deaths_knows(const struct deaths *d, pid_t pid, uint64_t start_ticks);
 /* The rules that it tripped. */

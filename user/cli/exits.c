@@ -33,6 +33,7 @@ struct exits {
 	int epollfd;
 	struct traced *head;
 	struct trip_counts counts;
+	const char *closed; /* why nothing is captured any more; NULL: it is */
 };
 
 int exits_new(const struct exits_context *context, struct exits **out)
@@ -179,7 +180,7 @@ void exits_watch(struct exits *e, const struct target *target)
 	const struct traced *t = find(e, target->pid, target->start_ticks);
 
 	/* Another image of it, which the tracer has followed, perhaps to its end. */
-	if (t && (t->told || target->rules >> t->rule & 1))
+	if (e->closed || (t && (t->told || target->rules >> t->rule & 1)))
 		return;
 	if (t)
 		remove_entry(e, t);
@@ -202,6 +203,11 @@ void exits_unwatch(struct exits *e, pid_t pid, uint64_t start_ticks)
 
 	if (t && !t->told)
 		remove_entry(e, t);
+}
+
+void exits_close(struct exits *e, const char *reason)
+{
+	e->closed = reason;
 }
 
 void exits_pause(struct exits *e, pid_t pid, uint64_t start_ticks)
@@ -243,9 +249,11 @@ static bool take_trip(struct exits *e, struct traced *t, const json_t *event)
 	json_t *skip;
 
 	t->told = true;
-	e->counts.tripped++;
+	e->counts.tripped += !e->closed;
 	feed_say(e->context.feed, json_incref((json_t *)event));
-	t->decision = rule_decide(&e->context.rules->v[t->rule], e->context.ledger, &trip, &now);
+	t->decision = e->closed ? (struct decision){.skip_reason = e->closed}
+				: rule_decide(&e->context.rules->v[t->rule], e->context.ledger,
+					  &trip, &now);
 	if (!t->decision.skip_reason)
 		return true;
 	skip = incident_follow(event, "skip", clock_now_ns(CLOCK_REALTIME));

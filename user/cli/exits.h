@@ -48,6 +48,10 @@ void exits_ended(struct exits *e, pid_t pid, uint64_t start_ticks);
 void exits_pause(struct exits *e, pid_t pid, uint64_t start_ticks);
 void exits_resume(struct exits *e, pid_t pid, uint64_t start_ticks);
 
+/* From now on no process gets a tracer, and what ends is told, and not captured for REASON (static
+ * text). */
+void exits_close(struct exits *e, const char *reason);
+
 void exits_progress(struct exits *e);
 /* Captures at an end that are under way. */
 size_t exits_pending(const struct exits *e);

@@ -41,6 +41,7 @@ struct lives {
 	int epollfd;
 	struct live *head; /* the first ones are under way */
 	struct trip_counts counts;
+	bool closed; /* nothing is tried again */
 };
 
 int lives_new(const struct lives_context *context, struct lives **out)
@@ -128,7 +129,7 @@ static void fail(struct lives *l, const struct live *live, const char *reason, c
 {
 	struct skip skip = {reason, detail, give_back(l, &live->trip, &live->decision)};
 
-	if (strcmp(reason, "target-gone") == 0 || strcmp(reason, "interrupted") == 0)
+	if (strcmp(reason, "target-gone") == 0 || l->closed)
 		skip.retry_ns = 0;
 	l->counts.failed++;
 	destination_end(l->context.output, false, NULL);
@@ -402,8 +403,9 @@ void lives_progress(struct lives *l)
 	}
 }
 
-void lives_drop_waiting(struct lives *l)
+void lives_drop_waiting(struct lives *l, const char *reason)
 {
+	l->closed = true;
 	for (struct live **at = &l->head; *at;) {
 		struct live *live = *at;
 
@@ -411,7 +413,7 @@ void lives_drop_waiting(struct lives *l)
 			at = &live->next;
 			continue;
 		}
-		fail(l, live, "interrupted", NULL);
+		fail(l, live, reason, NULL);
 		*at = live->next;
 		free_live(live);
 	}
@@ -419,6 +421,7 @@ void lives_drop_waiting(struct lives *l)
 
 void lives_finish(struct lives *l)
 {
+	l->closed = true;
 	while (l->head) {
 		struct live *live = l->head;
 

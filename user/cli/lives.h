@@ -53,8 +53,8 @@ void lives_each(const struct lives *l,
 	void (*start_anew)(void *arg, pid_t pid, uint64_t start_ticks, size_t rule), void *arg);
 /* Moves on what can move. */
 void lives_progress(struct lives *l);
-/* The watch is told to end: what has not begun gets its last event. */
-void lives_drop_waiting(struct lives *l);
+/* The watch is to end, for REASON: what has not begun gets its last event. */
+void lives_drop_waiting(struct lives *l, const char *reason);
 /* The watch ends: what waits or is under way gets its last event. */
 void lives_finish(struct lives *l);
 /* Trips whose last event is not out yet. */

@@ -18,9 +18,9 @@
 #define TICK_NS \
 	(100 * NSEC_PER_MSEC) /* losses, the pattern's owner, time limits of what is pending */
 #define CHECK_NS (1 * NSEC_PER_SEC)
-#define LINGER_NS                                                                               \
-	(10 * NSEC_PER_SEC) /* for captures under way when told to end; a second signal ends at \
-			       once */
+#define LINGER_NS                                                                                \
+	(10 * NSEC_PER_SEC) /* for captures under way when told to end, and those that wait past \
+			       --duration; a second signal ends at once */
 
 struct monitor {
 	struct watching watching;
@@ -60,6 +60,23 @@ static bool is_ending(const struct monitor *m, uint64_t now)
 	return m->interrupts || m->reloads || (m->end_ns && now >= m->end_ns);
 }
 
+/* What has tripped by now comes to its last event; what trips from now on only says that it came
+ * too late, or a storm of crashes would go on for ever. */
+static void close_down(struct monitor *m, uint64_t now)
+{
+	static const char reason[] = "duration-passed";
+	struct watching *w = &m->watching;
+
+	if (m->interrupts || m->reloads) {
+		lives_drop_waiting(w->lives, "interrupted");
+	} else if (m->end_ns && now >= m->end_ns) {
+		deaths_close(w->deaths, reason);
+		exits_close(w->exits, reason);
+		if (now >= m->end_ns + LINGER_NS)
+			lives_drop_waiting(w->lives, reason);
+	}
+}
+
 static bool is_over(struct monitor *m, uint64_t now)
 {
 	const struct watching *w = &m->watching;
@@ -76,6 +93,12 @@ static bool is_over(struct monitor *m, uint64_t now)
 		return m->end_ns && now >= m->end_ns;
 	return all_spent(w) || (m->end_ns && now >= m->end_ns) ||
 	       (rule_set_is_pids_only(&w->rules) && w->targets.n == 0);
+}
+
+/* Whatever still is to be read, which a storm has no end of, came past the end. */
+static bool is_late(const struct monitor *m, uint64_t now)
+{
+	return m->end_ns && now >= m->end_ns + CHECK_NS;
 }
 
 static void loop(struct monitor *m)
@@ -104,13 +127,12 @@ static void loop(struct monitor *m)
 		exits_progress(w->exits);
 		followups_progress(w->followups);
 		watching_serve(w);
-		if (m->interrupts || m->reloads)
-			lives_drop_waiting(w->lives);
+		close_down(m, now);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;
 			watching_check(w);
 		}
-		if (!more && is_over(m, now))
+		if (is_over(m, now) && (!more || is_late(m, now)))
 			return;
 	}
 }
