@@ -460,8 +460,15 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
-/* Which process `request_sockets` is asked about; user space sets it before each pass. */
+/* Which process `request_sockets` is asked about, and whether about all sockets by which requests
+ * come to it; user space sets both before each pass. */
 __u32 sockets_tgid;
+__u32 sockets_serving;
+
+static __always_inline bool serves(struct sock *sk)
+{
+	return sk->__sk_common.skc_state == TCP_LISTEN || end_of(sk) == END_SERVER;
+}
 
 /* Work that lies in the sockets of one process, which nobody reads or accepts. */
 SEC("?iter/task_file")
@@ -477,11 +484,12 @@ int request_sockets(struct bpf_iter__task_file *ctx)
 		return 0;
 	sock = bpf_sock_from_file(file);
 	sk = sock ? sock->sk : NULL;
-	if (!sk || !is_stream(sk) || sk->__sk_common.skc_family == AF_UNIX)
+	if (!sk || !is_stream(sk) ||
+		(sockets_serving ? !serves(sk) : sk->__sk_common.skc_family == AF_UNIX))
 		return 0;
 	__builtin_memset(&out, 0, sizeof(out));
 	fill_socket(&out, sk);
-	if (!out.waiting)
+	if (!sockets_serving && !out.waiting)
 		return 0;
 	out.tgid = task->tgid;
 	out.fd = ctx->fd;

@@ -69,7 +69,7 @@ static json_t *describe(const char *kind, const struct request *r)
 	return line;
 }
 
-static void print_crossing(const struct request *r)
+static void print_crossing(struct requests *requests, const struct request *r)
 {
 	static const char *const holders[] = {
 		[HOLDER_THREAD] = "thread",
@@ -82,7 +82,8 @@ static void print_crossing(const struct request *r)
 	char *call;
 
 	if (process_open(r->pid, &p) == 0) {
-		json_put_text(line, "holder", holders[request_find_holder(p.procfd, r, &wait)]);
+		json_put_text(
+			line, "holder", holders[request_find_holder(requests, p.procfd, r, &wait)]);
 		call = wait_call_name(&wait);
 		json_put_text(line, "call", call ? call : "");
 		json_put_text(line, "channel", wait.channel);
@@ -114,7 +115,7 @@ static int pass(struct requests *requests, struct seen *seen, size_t *seen_count
 		return r;
 	for (size_t i = 0; i < n; i++)
 		if (is_new(seen, seen_count, &found[i]))
-			print_crossing(&found[i]);
+			print_crossing(requests, &found[i]);
 	while ((r = requests_next(requests, &answer)) > 0)
 		print(describe("answer", &answer));
 	return r;

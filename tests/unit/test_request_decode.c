@@ -2,12 +2,17 @@
 #include <abi.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "probe/request_decode.h"
 #include "target/go.h"
 #include "target/wait.h"
+#include "target/wait_set.h"
 
 static struct ct_request record_of(void)
 {
@@ -85,16 +90,63 @@ Test(wait, parses)
 	struct thread_wait w;
 
 	cr_assert_eq(wait_parse("running\n", &w), 0);
-	cr_assert(w.call == -1 && !wait_is_idle(&w));
+	cr_assert(w.call == -1 && wait_kind(&w) == WAIT_OTHER);
 	cr_assert_eq(wait_parse("-1 0x7ffd 0x7f00\n", &w), 0);
 	cr_assert_eq(w.call, -1);
 	cr_assert_eq(wait_parse("0 0x7 0x1 0x2 0x3 0x4 0x5 0x6 0x7\n", &w), 0);
-	cr_assert(w.call == __NR_read && w.argument == 7);
+	cr_assert(w.call == __NR_read && w.arguments[0] == 7 && w.arguments[2] == 2);
+	cr_assert_eq(wait_kind(&w), WAIT_RECEIVE);
 	cr_assert_eq(wait_parse("", &w), -EINVAL);
 	w.call = __NR_epoll_pwait;
-	cr_assert(wait_is_idle(&w));
+	cr_assert_eq(wait_kind(&w), WAIT_EPOLL);
 	w.call = __NR_futex;
-	cr_assert_not(wait_is_idle(&w));
+	cr_assert_eq(wait_kind(&w), WAIT_OTHER);
+}
+
+Test(wait_set, epoll)
+{
+	const char *text =
+		"pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t1058\n"
+		"tfd:       31 events:       19 data:               1f  pos:0 ino:bfa1 sdev:8\n"
+		"tfd:        5 events: 80000019 data: ffffffffffffffff  pos:0 ino:3d sdev:7\n";
+	struct wait_set set;
+
+	cr_assert_eq(wait_set_parse_epoll(text, &set), 0);
+	cr_assert(set.n == 2 && wait_set_has(&set, -1, 0xbfa1) && wait_set_has(&set, -1, 0x3d));
+	cr_assert_not(wait_set_has(&set, 31, 0x1058), "neither a descriptor nor its own inode");
+	wait_set_free(&set);
+	cr_assert_eq(wait_set_parse_epoll("", &set), 0);
+	cr_assert(set.n == 0 && !wait_set_has(&set, 0, 0));
+	wait_set_free(&set);
+}
+
+/* This thread "waits" for what its arguments say. */
+Test(wait_set, poll_and_select)
+{
+	struct pollfd fds[] = {{.fd = 7}, {.fd = -1}, {.fd = 3}};
+	struct thread_wait w = {.call = __NR_ppoll, .arguments = {(uint64_t)(uintptr_t)fds, 3}};
+	int procfd = open("/proc/self", O_PATH | O_CLOEXEC);
+	struct wait_set set;
+	fd_set readable;
+
+	cr_assert_eq(wait_set_read(procfd, gettid(), &w, &set), 0);
+	cr_assert(set.n == 2 && wait_set_has(&set, 3, 0) && wait_set_has(&set, 7, 0));
+	wait_set_free(&set);
+	w.arguments[1] = 1 << 20;
+	cr_assert_eq(wait_set_read(procfd, gettid(), &w, &set), -E2BIG);
+	w.arguments[0] = 1;
+	w.arguments[1] = 1;
+	cr_assert_eq(wait_set_read(procfd, gettid(), &w, &set), -EIO);
+	FD_ZERO(&readable);
+	FD_SET(70, &readable);
+	w = (struct thread_wait){
+		.call = __NR_pselect6, .arguments = {71, (uint64_t)(uintptr_t)&readable}};
+	cr_assert_eq(wait_set_read(procfd, gettid(), &w, &set), 0);
+	cr_assert(set.n == 1 && wait_set_has(&set, 70, 0));
+	wait_set_free(&set);
+	w.call = __NR_accept4;
+	cr_assert_eq(wait_set_read(procfd, gettid(), &w, &set), -EOPNOTSUPP);
+	close(procfd);
 }
 
 Test(go, version)

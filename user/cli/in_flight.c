@@ -291,7 +291,7 @@ static void add_request(struct in_flight *f, struct served *s, size_t rule, enum
 		.folded = folded};
 	if (request->answered)
 		return;
-	in_flight_find_holder(s->start_ticks, s->is_go, &trip->request);
+	in_flight_find_holder(f->requests, s->start_ticks, s->is_go, &trip->request);
 	if (trip->request.holder == HOLDER_THREAD)
 		trip->tid = request->tid;
 }

@@ -6,7 +6,8 @@
 
 #include "target/process.h"
 
-void in_flight_find_holder(uint64_t start_ticks, bool is_go, struct request_report *report)
+void in_flight_find_holder(
+	struct requests *requests, uint64_t start_ticks, bool is_go, struct request_report *report)
 {
 	_cleanup_process_ struct process p = PROCESS_NONE;
 	struct thread_wait *wait = &report->wait;
@@ -14,7 +15,7 @@ void in_flight_find_holder(uint64_t start_ticks, bool is_go, struct request_repo
 	report->holder = HOLDER_HANDED_OFF;
 	if (process_open(report->request.pid, &p) < 0 || p.start_ticks != start_ticks)
 		return;
-	report->holder = request_find_holder(p.procfd, &report->request, wait);
+	report->holder = request_find_holder(requests, p.procfd, &report->request, wait);
 	/* Its number of a goroutine is known from the second request on only. */
 	if (report->holder == HOLDER_THREAD && is_go && wait->call == __NR_futex)
 		report->holder = HOLDER_HANDED_OFF;
@@ -26,8 +27,6 @@ void in_flight_find_holder(uint64_t start_ticks, bool is_go, struct request_repo
 bool in_flight_is_incomplete(const struct request *r)
 {
 	_cleanup_process_ struct process p = PROCESS_NONE;
-	struct thread_wait wait;
 
-	return process_open(r->pid, &p) == 0 &&
-	       request_find_holder(p.procfd, r, &wait) == HOLDER_CLIENT;
+	return process_open(r->pid, &p) == 0 && request_waits_for_client(p.procfd, r);
 }

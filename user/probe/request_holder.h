@@ -13,6 +13,9 @@ enum request_holder {
 };
 
 /* PROCFD is the /proc directory of the request's process. *WAIT is what the reading thread stands
- * in; its call is -1 where that could not be read. */
-enum request_holder request_find_holder(
-	int procfd, const struct request *request, struct thread_wait *wait);
+ * in; its call is -1 where that could not be read. REQUESTS is asked which sockets the process
+ * serves. */
+enum request_holder request_find_holder(struct requests *requests, int procfd,
+	const struct request *request, struct thread_wait *wait);
+/* The reading thread waits for more of the request: as HOLDER_CLIENT, for less. */
+bool request_waits_for_client(int procfd, const struct request *request);

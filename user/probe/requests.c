@@ -343,7 +343,7 @@ static struct bpf_link *attach_sockets(struct requests *r, pid_t pid)
 	return bpf_program__attach_iter(program, NULL);
 }
 
-int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *n)
+static int read_sockets(struct requests *r, pid_t pid, bool serving, struct unread **out, size_t *n)
 {
 	struct found f = {
 		.size = sizeof(struct unread),
@@ -355,6 +355,7 @@ int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *
 	int error;
 
 	r->skeleton->bss->sockets_tgid = (__u32)pid;
+	r->skeleton->bss->sockets_serving = serving;
 	link = attach_sockets(r, pid);
 	if (!link)
 		return -errno;
@@ -367,6 +368,16 @@ int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *
 	*out = f.v;
 	*n = f.n;
 	return 0;
+}
+
+int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *n)
+{
+	return read_sockets(r, pid, false, out, n);
+}
+
+int requests_serving(struct requests *r, pid_t pid, struct unread **out, size_t *n)
+{
+	return read_sockets(r, pid, true, out, n);
 }
 
 int requests_fd(const struct requests *r)

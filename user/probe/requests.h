@@ -111,5 +111,9 @@ struct unread {
  * caller's to free(). 0 or -errno. */
 int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *n);
 
+/* The same for all sockets by which requests come to the process: its listeners, and the
+ * connections that it accepted. */
+int requests_serving(struct requests *r, pid_t pid, struct unread **out, size_t *n);
+
 /* As probe_losses(). */
 int requests_losses(struct requests *r, struct probe_loss out[PROBE_LOSSES_MAX]);

@@ -2,7 +2,9 @@
 #include "target/wait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,19 +20,19 @@
 
 int wait_parse(const char *text, struct thread_wait *out)
 {
+	uint64_t arguments[3] = {0};
 	long call;
-	uint64_t argument;
 
-	out->call = -1;
-	out->argument = 0;
+	*out = (struct thread_wait){.call = -1};
 	if (strncmp(text, "running", 7) == 0)
 		return 0;
-	if (sscanf(text, "%ld %" SCNx64, &call, &argument) != 2)
+	if (sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64, &call, &arguments[0],
+		    &arguments[1], &arguments[2]) < 2)
 		return -EINVAL;
 	if (call < 0) /* what follows is no argument, but where it stands */
 		return 0;
 	out->call = call;
-	out->argument = argument;
+	memcpy(out->arguments, arguments, sizeof(arguments));
 	return 0;
 }
 
@@ -52,7 +54,6 @@ int wait_read(int procfd, pid_t tid, struct thread_wait *out)
 	r = wait_parse(call, out);
 	if (r < 0)
 		return r;
-	out->channel[0] = '\0';
 	/* "0" where it runs. */
 	if (read_task_file(procfd, tid, "wchan", 512, &channel) == 0 && strcmp(channel, "0") != 0)
 		snprintf(out->channel, sizeof(out->channel), "%.*s", WAIT_CHANNEL_MAX - 1, channel);
@@ -72,36 +73,84 @@ char *wait_call_name(const struct thread_wait *w)
 			   : seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, (int)w->call);
 }
 
-bool wait_is_idle(const struct thread_wait *w)
+enum wait_kind wait_kind(const struct thread_wait *w)
 {
 	switch (w->call) {
 #ifdef __NR_epoll_wait /* newer architectures have the later forms only */
 	case __NR_epoll_wait:
+		return WAIT_EPOLL;
 	case __NR_poll:
+		return WAIT_POLL;
 	case __NR_select:
-	case __NR_accept:
+		return WAIT_SELECT;
 #endif
 	case __NR_epoll_pwait:
 	case __NR_epoll_pwait2:
+		return WAIT_EPOLL;
 	case __NR_ppoll:
+		return WAIT_POLL;
 	case __NR_pselect6:
+		return WAIT_SELECT;
+	case __NR_accept:
 	case __NR_accept4:
+		return WAIT_ACCEPT;
 	case __NR_io_uring_enter:
+		return WAIT_IO_URING;
+	case __NR_read:
+	case __NR_readv:
+	case __NR_recvfrom:
+	case __NR_recvmsg:
+		return WAIT_RECEIVE;
+	default:
+		return WAIT_OTHER;
+	}
+}
+
+int wait_read_memory(int procfd, pid_t tid, uint64_t address, void *buf, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "task/%d/mem", tid);
+	fd = openat(procfd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, buf, size, (off_t)address);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == size ? 0 : -ENODATA;
+}
+
+/* The only descriptor that it waits for; false: there are others, or none. */
+static bool only_descriptor(int procfd, pid_t tid, const struct thread_wait *w, uint64_t *fd)
+{
+	struct pollfd only;
+
+	switch (wait_kind(w)) {
+	case WAIT_RECEIVE:
+		*fd = w->arguments[0];
 		return true;
+	case WAIT_POLL: /* before a read, where that has a timeout */
+		if (w->arguments[1] != 1 ||
+			wait_read_memory(procfd, tid, w->arguments[0], &only, sizeof(only)) < 0)
+			return false;
+		*fd = (uint64_t)only.fd;
+		return only.events & POLLIN;
 	default:
 		return false;
 	}
 }
 
-bool wait_reads_socket(int procfd, const struct thread_wait *w, uint64_t inode)
+bool wait_reads_socket(int procfd, pid_t tid, const struct thread_wait *w, uint64_t inode)
 {
-	char path[64], link[64], wanted[64];
+	char path[96], link[64], wanted[64];
+	uint64_t fd;
 	ssize_t n;
 
-	if (inode == 0 || (w->call != __NR_read && w->call != __NR_readv &&
-				  w->call != __NR_recvfrom && w->call != __NR_recvmsg))
+	if (inode == 0 || !only_descriptor(procfd, tid, w, &fd))
 		return false;
-	snprintf(path, sizeof(path), "fd/%" PRIu64, w->argument);
+	snprintf(path, sizeof(path), "task/%d/fd/%" PRIu64, tid, fd);
 	snprintf(wanted, sizeof(wanted), "socket:[%" PRIu64 "]", inode);
 	n = readlinkat(procfd, path, link, sizeof(link) - 1);
 	if (n < 0)

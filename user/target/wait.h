@@ -13,7 +13,7 @@
 struct thread_wait {
 	long call; /* number of the system call it stands in; -1: none (it runs, or takes a fault)
 		    */
-	uint64_t argument;		/* the call's first */
+	uint64_t arguments[3];		/* the call's first */
 	char channel[WAIT_CHANNEL_MAX]; /* the kernel function it sleeps in; "": it runs, or not
 					   told */
 };
@@ -27,8 +27,19 @@ int wait_read_stack(int procfd, pid_t tid, char **out);
 
 /* The name of the call, which the caller frees; NULL if there is none. */
 char *wait_call_name(const struct thread_wait *w);
-/* The thread waits for whatever comes next (epoll, poll, accept): it has nothing in its hands. */
-bool wait_is_idle(const struct thread_wait *w);
-/* The thread waits for bytes from this socket, which INODE names as the links below PROCFD/fd do.
- */
-bool wait_reads_socket(int procfd, const struct thread_wait *w, uint64_t inode);
+enum wait_kind {
+	WAIT_OTHER,
+	WAIT_EPOLL, /* for any of a set of descriptors: target/wait_set.h */
+	WAIT_POLL,
+	WAIT_SELECT,
+	WAIT_ACCEPT,
+	WAIT_IO_URING,
+	WAIT_RECEIVE, /* from the descriptor that is the first argument */
+};
+
+enum wait_kind wait_kind(const struct thread_wait *w);
+/* The thread waits for bytes from this socket and for nothing else; INODE names it as the links
+ * below PROCFD/fd do. */
+bool wait_reads_socket(int procfd, pid_t tid, const struct thread_wait *w, uint64_t inode);
+/* Reads SIZE bytes of the process' memory, all or none; 0 or -errno. */
+int wait_read_memory(int procfd, pid_t tid, uint64_t address, void *buf, size_t size);
