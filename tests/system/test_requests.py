@@ -8,9 +8,9 @@ import ssl
 import subprocess
 import time
 
-from harness import CORETRAP, PATIENCE, need, target_path, timeout, until
-from test_request_probe import (PYTHON, SERVERS, UNREAD, certificate, connect, free_port, load, read_answer, send, start,
-                                start_nginx, thread_names)
+from harness import CORETRAP, PATIENCE, need, target_path, until
+from test_request_probe import (PYTHON, SERVERS, UNREAD, certificate, connect, load, read_answer, send, start,
+                                start_nginx)
 
 PATTERN = False
 
@@ -119,38 +119,6 @@ def test_go_names_its_goroutine(t):
     trip, capture = trip_in_time(t, w, port, "/sleep/2000")
     assert request_of(trip)["handed_off"] and request_of(trip)["goroutine"] > 0, trip
     assert first_thread(t, server_path, capture)[0] == server.pid
-
-
-def test_redis_is_caught_over_its_own_protocol(t):
-    need("redis-server")
-    port = free_port()
-    server = t.spawn(["redis-server", "--port", port, "--save", "", "--enable-debug-command", "yes", "--dir", t.tmp],
-                     stdout=subprocess.DEVNULL)
-    until(lambda: b"\nState:\tS" in open(f"/proc/{server.pid}/status", "rb").read(), 10, "redis")
-    w = t.watch("-p", server.pid, "--request-slow", "1s")
-    s = connect(t, port)
-    s.sendall(b"PING\r\n")
-    assert s.recv(100) == b"+PONG\r\n"
-    s.sendall(b"DEBUG SLEEP 4\r\n")
-    capture = w.wait("capture", 20)
-    request = request_of(capture)
-    assert request["protocol"] == "generic" and request["tid"] == server.pid and "path" not in request, request
-    assert 1000 <= request["age_ms"] <= LATE_S * 1000 * PATIENCE, request
-    tid, text = first_thread(t, shutil.which("redis-server"), capture, "bt 5")
-    assert tid == server.pid and "nanosleep" in text, text
-    assert w.wait_exit() == 0
-
-
-@timeout(120)
-def test_java_names_its_worker(t):
-    need("java", "javac")
-    subprocess.run(["javac", "-d", t.tmp, SERVERS / "Serve.java"], check=True, timeout=90 * PATIENCE)
-    server, port = start(t, "java", "-Xshare:auto", "-Xmx64m", "-cp", t.tmp, "Serve")
-    w = t.watch("-p", server.pid, "--request-slow", "1s", "--kind", "mini", *ENDLESS)
-    trip, capture = trip_in_time(t, w, port, "/sleep/3000")
-    tid = request_of(trip)["tid"]
-    assert thread_names(server.pid)[tid] == "serve-worker", (trip, thread_names(server.pid))
-    assert first_thread(t, f"/proc/{server.pid}/exe", capture)[0] == tid
 
 
 def send_all(t, port, paths):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// An HTTP server of a goroutine a connection; the first line it prints is its port. /sleep/MS answers after MS milliseconds.
+// An HTTP server of a goroutine a connection; the first line it prints is its port. /sleep/MS answers after MS milliseconds,
+// /block/MS does so in a system call.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,10 +20,19 @@ func stack() []byte {
 	return buffer[:runtime.Stack(buffer, false)]
 }
 
+func block(ms int) {
+	time := syscall.NsecToTimespec(int64(ms) * 1000000)
+	syscall.Nanosleep(&time, nil)
+}
+
 func handle(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/sleep/") {
 		ms, _ := strconv.Atoi(r.URL.Path[7:])
 		time.Sleep(time.Duration(ms) * time.Millisecond)
+	}
+	if strings.HasPrefix(r.URL.Path, "/block/") {
+		ms, _ := strconv.Atoi(r.URL.Path[7:])
+		block(ms)
 	}
 	w.Header().Set("Goroutine", strings.Fields(string(stack()))[1])
 	fmt.Fprint(w, "ok")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // An HTTP server on one event loop; the first line it prints is its port. /sleep/MS answers later, /spin/MS keeps the loop
-// busy, /events streams events, and an upgrade is accepted.
+// busy, /run/MS waits for a child, /events streams events, and an upgrade is accepted.
+const child = require('child_process')
 const http = require('http')
 
 const server = http.createServer((request, response) => {
@@ -10,6 +11,9 @@ const server = http.createServer((request, response) => {
 		setTimeout(() => response.end('ok'), Number(ms))
 	} else if (what === 'spin') {
 		for (const end = Date.now() + Number(ms); Date.now() < end;);
+		response.end('ok')
+	} else if (what === 'run') {
+		child.execFileSync('sleep', [Number(ms) / 1000])
 		response.end('ok')
 	} else if (what === 'events') {
 		response.writeHead(200, {'Content-Type': 'text/event-stream'})

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """serve.py [tls CERTIFICATE]: an HTTP server of a thread a connection; the first line it prints is its port.
 
-/sleep/MS answers after MS milliseconds, /sendfile by sendfile alone, everything else at once."""
+/sleep/MS answers after MS milliseconds, /sendfile by sendfile alone (/sendfile/MS after MS milliseconds), /upgrade becomes
+a WebSocket, /events streams events, everything else is answered at once."""
 
 import http.server
 import os
@@ -15,17 +16,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.split("?")[0].split(";")[0]
-        if path.startswith("/sleep/"):
-            time.sleep(int(path[7:]) / 1000)
-        if path == "/sendfile":
-            with open(self.server.whole_answer, "rb") as f:
-                os.sendfile(self.connection.fileno(), f.fileno(), 0, 1 << 20)
+        what, _, ms = path[1:].partition("/")
+        if what in ("sleep", "sendfile") and ms:
+            time.sleep(int(ms) / 1000)
+        if what == "sendfile":
+            os.sendfile(self.connection.fileno(), self.server.whole_answer, 0, 1 << 20)
+            return
+        if what in ("upgrade", "events"):
+            self.go_on_for_ever(what)
             return
         body = b"x" * (8 << 20 if path == "/large" else 2)
         self.send_response(503 if path == "/broken" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def go_on_for_ever(self, what):
+        self.send_response(101 if what == "upgrade" else 200)
+        for field in (("Upgrade", "websocket"), ("Connection", "Upgrade")) if what == "upgrade" else (
+                ("Content-Type", "text/event-stream"),):
+            self.send_header(*field)
+        self.end_headers()
+        if what == "upgrade":
+            while self.rfile.read1():
+                pass
+        while what == "events":
+            self.wfile.write(b"data: 1\n\n")
+            time.sleep(0.5)
 
     def do_POST(self):
         if self.headers.get("Transfer-Encoding"):
@@ -43,15 +60,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-server.whole_answer = f"/tmp/serve-{os.getpid()}"
-with open(server.whole_answer, "wb") as f:
-    f.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+server.whole_answer = os.memfd_create("answer")
+os.write(server.whole_answer, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 if sys.argv[1:2] == ["tls"]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[2])
     server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
-try:
-    server.serve_forever()
-finally:
-    os.unlink(server.whole_answer)
+server.serve_forever()
