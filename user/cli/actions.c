@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/actions_runner.h"
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
 #include "lib/lines.h"
@@ -132,8 +133,7 @@ void actions_end(struct actions_run *run)
 			if (lines_next(&run->lines, &line) < 0)
 				break;
 		}
-		kill(run->pid, SIGKILL);
-		reap(run);
+		child_end(run->pid, "action");
 	}
 	lines_close(&run->lines);
 	json_decref(run->base);

@@ -2,13 +2,12 @@
 #include "cli/exit_watch.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/exit_watch_process.h"
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/json.h"
 #include "lib/lines.h"
@@ -74,9 +73,7 @@ void exit_watch_end(struct exit_watch *w)
 	if (!w)
 		return;
 	/* The kernel lets its tracees go, and kills its writer. */
-	kill(w->pid, SIGKILL);
-	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	child_end(w->pid, "tracer");
 	lines_close(&w->lines);
 	free(w);
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 
@@ -65,10 +66,7 @@ void janitor_dismiss(struct janitor *j)
 		else
 			nanosleep(&nap, NULL);
 	}
-	if (!j->pid)
-		return;
-	kill(j->pid, SIGKILL);
-	while (waitpid(j->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (j->pid)
+		child_end(j->pid, "janitor");
 	j->pid = 0;
 }

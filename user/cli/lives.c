@@ -16,6 +16,7 @@
 #include "cli/capture_result.h"
 #include "cli/handler_guard.h"
 #include "cli/live.h"
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -64,11 +65,8 @@ int lives_new(const struct lives_context *context, struct lives **out)
 
 static void free_live(struct live *live)
 {
-	if (live->worker) {
-		kill(live->worker, SIGKILL);
-		while (waitpid(live->worker, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	if (live->worker)
+		child_end(live->worker, "capture");
 	actions_end(live->before);
 	profiling_release(live->trip.stacks);
 	json_decref(live->trip.event);

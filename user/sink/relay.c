@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 
 #define QUEUE_BYTES   (4 << 20)
@@ -102,9 +102,9 @@ void relay_close(struct relay *r)
 	cleanup_close(&r->fd);
 	pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
 	end.fd = pidfd;
-	if (pidfd < 0 || poll(&end, 1, DRAIN_TIME_MS) != 1)
-		kill(r->pid, SIGKILL);
-	waitpid(r->pid, NULL, 0);
+	if (pidfd >= 0)
+		poll(&end, 1, DRAIN_TIME_MS);
+	child_end(r->pid, "relay");
 	free(r);
 }
 

@@ -5,15 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -26,7 +24,7 @@
 
 struct unwind {
 	pid_t pid;
-	int pidfd, pipefd, timerfd, epollfd;
+	int pipefd, timerfd, epollfd;
 	unsigned int max_frames;
 	size_t line_max, total;
 	char *buffer; /* what has come of the next line */
@@ -82,10 +80,6 @@ static int start_child(struct unwind *u, const struct unwind_request *req)
 		return -errno;
 	if (u->pid == 0)
 		unwind_child_run(req, writefd);
-	/* A child that was not waited for keeps its number, so this is no race. */
-	u->pidfd = (int)syscall(SYS_pidfd_open, u->pid, 0);
-	if (u->pidfd < 0)
-		return -errno;
 	if (fcntl(readfd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	u->pipefd = TAKE_FD(readfd);
@@ -107,7 +101,7 @@ int unwind_start(const struct unwind_request *req, struct unwind **out)
 	u = calloc(1, sizeof(*u));
 	if (!u)
 		return -ENOMEM;
-	u->pid = u->pidfd = u->pipefd = u->timerfd = u->epollfd = -1;
+	u->pid = u->pipefd = u->timerfd = u->epollfd = -1;
 	r = start_child(u, req);
 	if (r == 0)
 		r = prepare(u, req);
@@ -227,14 +221,8 @@ static int add_missing(struct unwind *u, const char *why)
 
 static void end_child(struct unwind *u)
 {
-	siginfo_t info;
-
-	if (u->pid <= 0)
-		return;
-	if (u->pidfd < 0 || syscall(SYS_pidfd_send_signal, u->pidfd, SIGKILL, NULL, 0) < 0)
-		kill(u->pid, SIGKILL);
-	while (waitid(P_PID, (id_t)u->pid, &info, WEXITED) < 0 && errno == EINTR)
-		;
+	if (u->pid > 0)
+		child_end(u->pid, "unwinder");
 	u->pid = -1;
 }
 
@@ -269,7 +257,6 @@ void unwind_free(struct unwind *u)
 	if (!u)
 		return;
 	end_child(u);
-	cleanup_close(&u->pidfd);
 	cleanup_close(&u->pipefd);
 	cleanup_close(&u->timerfd);
 	cleanup_close(&u->epollfd);
