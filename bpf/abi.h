@@ -149,7 +149,7 @@ struct ct_config {
 	__u64 first_chance_mask; /* signals reported when a handler takes them; bit N-1 is signal N
 				  */
 	__u32 watch_unmarked;	 /* a process without a valid mark: 1 report, 0 ignore */
-	__u32 report_exec;	 /* CT_EXEC of processes that are not ignored */
+	__u32 report_exec;	 /* CT_EXEC and CT_EXIT of processes that are not ignored */
 	__u32 first_chance_rate; /* records a second and process */
 	__u32 padding;
 };

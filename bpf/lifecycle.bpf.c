@@ -130,7 +130,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	 * death. */
 	if (sig)
 		emit_exit(task, code, &deaths, CT_LOSS_DEATH_RING_FULL);
-	else if (mark_of(task))
+	/* Whose exec was told, and who ended before it got its mark, must not stay a target. */
+	else if (mark_of(task) || config.report_exec)
 		emit_exit(task, code, &events, CT_LOSS_EVENT_RING_FULL);
 	return 0;
 }

@@ -13,7 +13,8 @@ struct probe_options {
 	uint64_t fatal_mask;	    /* deaths of these signals are reported */
 	uint64_t first_chance_mask; /* signals reported when a handler takes them */
 	bool watch_unmarked;	    /* report processes nobody has judged yet */
-	bool report_exec;	    /* EVENT_EXEC of every process that is not ignored */
+	bool report_exec; /* EVENT_EXEC and EVENT_EXIT of every process that is not ignored
+			   */
 };
 
 /* Loads and attaches. 0 or -errno: -EPERM (privileges), -ENOENT (kernel without BTF or the
