@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import time
 
@@ -137,6 +138,19 @@ def test_end_after_the_tracer_died(t):
     w.wait_exit()
     assert w.of("trip")[0]["trigger"]["exit"] == {"code": 3}, w.events
     assert w.of("skip")[0]["reason"] == "memory-gone", w.events
+
+
+def test_too_short_for_a_tracer(t):
+    """Who has ended before its tracer came is no error: its end is told all the same."""
+    program = t.tmp / "short-lived"
+    shutil.copy2("/bin/true", program)
+    w = t.watch("--name", "short-lived", "--exit", "any", "--kind", "stacks", "-n", 0)
+    loop = t.target("/bin/sh", "-c", f"read go; for i in $(seq 60); do {program}; done")
+    t.go(loop)
+    until(lambda: len(w.of("trip")) == 60, 30, "all ends")
+    loop.wait(5)
+    w.stop(seconds=30)
+    assert not w.stderr(), w.stderr()
 
 
 def test_killed_watch_harms_nobody(t):

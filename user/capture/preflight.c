@@ -60,7 +60,8 @@ void preflight_read_status(const char *status, struct preflight *out)
 	long tracer = number(status, "\nTracerPid:\t"), seccomp = number(status, "\nSeccomp:\t");
 
 	/* Only who has an address space has a size. */
-	if (!field(status, "\nVmSize:\t") && number(status, "\nPPid:\t") > KTHREADD)
+	out->ended = !field(status, "\nVmSize:\t") && number(status, "\nPPid:\t") > KTHREADD;
+	if (out->ended)
 		SAY(out->refused, "it is about to end, and has given up its memory");
 	else if (!field(status, "\nVmSize:\t"))
 		SAY(out->refused, "it is a kernel thread, without memory of its own");
@@ -211,6 +212,7 @@ int preflight_check(const struct process *p, struct preflight *out)
 	*out = (struct preflight){0};
 	if (taskfd == -ENOENT) {
 		SAY(out->refused, "it has ended already, and waits for its parent (a zombie)");
+		out->ended = true;
 		return -EPERM;
 	}
 	if (taskfd < 0)

@@ -15,6 +15,7 @@ struct preflight {
 	bool seccomp;			 /* it runs under a filter */
 	char no_fork[FREEZE_REASON_MAX]; /* why it must not be cloned; "": it may */
 	char refused[FREEZE_REASON_MAX]; /* why it is not captured at all; "": it may be */
+	bool ended;			 /* REFUSED for that, or because it is about to end */
 };
 
 /* 0, or -EPERM (refused), -ESRCH (gone). */

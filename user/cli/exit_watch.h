@@ -33,6 +33,7 @@ int exit_watch_fd(const struct exit_watch *w);
 /* 1: *MESSAGE (the caller's) is the next one; 0: none yet; -ENODATA: no more will come (the target
  * has ended, or goes on untraced), exit_watch_end() it. In this order:
  *   {"message":"armed","threads":N,"cost":…} or {"message":"refused","reason":…}
+ *     or {"message":"gone"}, where it came too late
  *   the event "trip", once the process is held at a wanted end
  *   the event "capture", or "skip" with its reason. */
 int exit_watch_read(struct exit_watch *w, json_t **message);

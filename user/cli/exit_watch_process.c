@@ -241,20 +241,25 @@ static int arm(struct watcher *w)
 {
 	char reason[FREEZE_REASON_MAX] = "";
 	struct preflight preflight;
+	bool gone;
 	size_t threads = 0;
 	json_t *message;
 	int r = preflight_check(w->request->process, &preflight);
 
 	if (r == 0)
 		r = exit_tracer_arm(&w->tracer, &threads, reason);
-	if (r == 0)
+	/* A tracer that comes too late is nobody's fault: of such an end its record tells. */
+	gone = r == -ESRCH ||
+	       (r < 0 && (preflight.ended || process_verify(w->request->process) < 0));
+	if (gone)
+		message = json_pack("{s:s}", "message", "gone");
+	else if (r == 0)
 		message = json_pack("{s:s, s:I, s:s}", "message", "armed", "threads",
 			(json_int_t)threads, "cost", EXIT_TRACER_COST);
 	else
 		message = json_pack("{s:s, s:s}", "message", "refused", "reason",
 			r == -EPERM && preflight.refused[0] ? preflight.refused
 			: reason[0]			    ? reason
-			: r == -ESRCH			    ? "it has ended"
 							    : strerror(-r));
 	return message && say(w, message) == 0 ? r : -ENOMEM;
 }

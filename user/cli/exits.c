@@ -137,10 +137,11 @@ static void try_start(struct exits *e, struct traced *t)
 {
 	int r = start(e, t);
 
-	if (r < 0) {
-		log_error("event=trace pid=%d error=\"%s\"", t->pid, strerror(-r));
+	if (r < 0)
 		t->answered = true;
-	}
+	if (r < 0 &&
+		r != -ESRCH) /* it has ended before its tracer came: its record tells of that */
+		log_error("event=trace pid=%d error=\"%s\"", t->pid, strerror(-r));
 }
 
 static int add(struct exits *e, const struct target *target, size_t rule)
@@ -294,6 +295,8 @@ static bool take_message(struct exits *e, struct traced *t, json_t *message)
 	} else if (strcmp(what, "armed") == 0) {
 		t->answered = t->armed = true;
 		log_info("event=traced pid=%d cost=\"%s\"", t->pid, json_get_text(m, "cost", ""));
+	} else if (strcmp(what, "gone") == 0) {
+		t->answered = true;
 	} else {
 		log_warn(
 			"event=trace pid=%d error=\"%s\"", t->pid, json_get_text(m, "reason", "?"));
