@@ -11,7 +11,7 @@ ARCH    := $(shell uname -m)
 BPF_ARCH := $(subst x86_64,x86,$(subst aarch64,arm64,$(ARCH)))
 VERSION := 0.1.0
 
-LIBS    := libbpf libelf libdw zlib libzstd jansson yaml-0.1 libseccomp libcap
+LIBS    := libbpf libelf libdw capstone zlib libzstd jansson yaml-0.1 libseccomp libcap
 CFLAGS  ?= -O2 -g
 HARDEN  ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 WARN    := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -29,7 +29,8 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(filter-out $(BUILD)/user/main.o,$(OBJECTS))
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c))
 BPF_OBJECTS := $(BPF_SOURCES:%.c=$(GENERATED)/%.o)
-SKELETON := $(GENERATED)/coretrap.skel.h $(GENERATED)/sample.skel.h $(GENERATED)/request.skel.h
+SKELETON := $(GENERATED)/coretrap.skel.h $(GENERATED)/sample.skel.h $(GENERATED)/request.skel.h \
+	$(GENERATED)/function.skel.h
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c))
 UNIT_OBJECTS := $(UNIT_SOURCES:%.c=$(BUILD)/%.o)
 UNIT := $(if $(UNIT_SOURCES),$(BUILD)/tests/unit/run)
@@ -68,7 +69,7 @@ $(GENERATED)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
 		-idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
 
 # One object of all programs that are loaded together. The others run without them.
-ALONE := sample request
+ALONE := sample request function
 $(GENERATED)/coretrap.bpf.o: $(filter-out $(ALONE:%=$(GENERATED)/bpf/%.bpf.o),$(BPF_OBJECTS))
 	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
 

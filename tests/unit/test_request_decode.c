@@ -96,6 +96,7 @@ Test(wait, parses)
 	cr_assert_eq(wait_parse("0 0x7 0x1 0x2 0x3 0x4 0x5 0x6 0x7\n", &w), 0);
 	cr_assert(w.call == __NR_read && w.arguments[0] == 7 && w.arguments[2] == 2);
 	cr_assert_eq(wait_kind(&w), WAIT_RECEIVE);
+	cr_assert_eq(w.sp, 6);
 	cr_assert_eq(wait_parse("", &w), -EINVAL);
 	w.call = __NR_epoll_pwait;
 	cr_assert_eq(wait_kind(&w), WAIT_EPOLL);

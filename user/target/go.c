@@ -6,18 +6,28 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/io.h"
 
 /* Go's debug/buildinfo: the magic, flags, and since 1.18 at byte 32 the version, its length before
  * it. */
-#define MAGIC	       "\xff Go buildinf:"
-#define MAGIC_SIZE     14
-#define FLAGS_AT       15
-#define FLAG_INLINE    2
-#define VERSION_AT     32
-#define VERSION_MAX    64
+#define MAGIC	    "\xff Go buildinf:"
+#define MAGIC_SIZE  14
+#define FLAGS_AT    15
+#define FLAG_INLINE 2
+#define VERSION_AT  32
+#define VERSION_MAX 64
+/* Words of struct g (runtime2.go), the same from 1.17 to 1.24, and where a struct m has its thread.
+ */
+#define G_STACK_LOW	0
+#define G_STACK_HIGH	1
+#define G_M		6
+#define G_SCHED_SP	7
+#define G_WORDS		8
+#define M_PROCID_OFFSET 72
+
 #define BLOCK	       (1u << 20)
 #define EXECUTABLE_MAX (1ull << 30)
 
@@ -91,4 +101,30 @@ int go_read_goid_offset(int procfd, uint32_t *offset)
 		}
 	}
 	return -ENOENT;
+}
+
+static int read_memory(int memfd, uint64_t address, void *out, size_t size)
+{
+	ssize_t n = pread(memfd, out, size, (off_t)address);
+
+	return n < 0 ? -errno : (size_t)n < size ? -EFAULT : 0;
+}
+
+int go_read_goroutine(int memfd, uint64_t address, uint32_t offset, struct goroutine *out)
+{
+	uint64_t words[G_WORDS], tid = 0, number = 0;
+	int r = read_memory(memfd, address, words, sizeof(words));
+
+	if (r == 0 && offset)
+		r = read_memory(memfd, address + offset, &number, sizeof(number));
+	if (r == 0 && words[G_M])
+		r = read_memory(memfd, words[G_M] + M_PROCID_OFFSET, &tid, sizeof(tid));
+	if (r < 0)
+		return r;
+	*out = (struct goroutine){.number = number,
+		.stack_low = words[G_STACK_LOW],
+		.stack_high = words[G_STACK_HIGH],
+		.sp = words[G_SCHED_SP],
+		.tid = tid <= INT32_MAX ? (pid_t)tid : 0};
+	return 0;
 }

@@ -29,8 +29,12 @@ int wait_parse(const char *text, struct thread_wait *out)
 	if (sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64, &call, &arguments[0],
 		    &arguments[1], &arguments[2]) < 2)
 		return -EINVAL;
-	if (call < 0) /* what follows is no argument, but where it stands */
+	if (call < 0) { /* what follows is no argument, but where it stands */
+		out->sp = arguments[0];
 		return 0;
+	}
+	if (sscanf(text, "%*d %*x %*x %*x %*x %*x %*x %" SCNx64, &out->sp) != 1)
+		out->sp = 0;
 	out->call = call;
 	memcpy(out->arguments, arguments, sizeof(arguments));
 	return 0;

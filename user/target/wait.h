@@ -14,6 +14,7 @@ struct thread_wait {
 	long call; /* number of the system call it stands in; -1: none (it runs, or takes a fault)
 		    */
 	uint64_t arguments[3];		/* the call's first */
+	uint64_t sp;			/* its stack pointer; 0: it runs */
 	char channel[WAIT_CHANNEL_MAX]; /* the kernel function it sleeps in; "": it runs, or not
 					   told */
 };
