@@ -116,6 +116,9 @@ static const struct {
 		"--request-slow-share"},
 	{"all request-slow=1s duration=1s", "request-slow", "--duration"},
 	{"all unread=1s duration=1s", "unread", "--duration"},
+	{"all function=:f=1s duration=1s", "function", "--duration"},
+	{"all function=:f=1s function=:f=2s", "function", "twice"},
+	{"all all-of cpu=80 memory=1G function=:f=1s", "all-of", "--function"},
 	{"all all-of cpu=80 memory=1G request-slow=1s", "all-of", "--request-slow"},
 	{"all request-slow=1s for=10s", "for", "threshold"},
 };

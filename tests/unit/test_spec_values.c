@@ -57,6 +57,12 @@ static const struct {
 	{"request-status", "all", "500-599 503 100-599",
 		"0 99 600 599-500 500- -599 500-600 5xx 18446744073709551616"},
 	{"unread", "all", "50ms 1s 1h", "0 49ms 2h -1 1e9 x"},
+	{"function", "all",
+		"libc.so.6:fsync=2s :main.(*T).Do=10ms /bin/x:f=1h x:operator===1s "
+		"usdt:libc.so.6:libc:a,b=1s usdt::p:a,b@1=1s",
+		"f=1s :=1s :f :f= :f=0 :f=9ms :f=2h :f=-1 :f=x libc.so.6:=1s usdt:x:f=1s "
+		"usdt:x:p:a=1s usdt:x:p:a,=1s usdt:x::a,b=1s usdt:x:p:a,b@0=1s usdt:x:p:a,b@10=1s "
+		"usdt:x:p:a,b,c=1s usdt:x:p:a,b:c=1s"},
 	{"count", "all", "0 1 1000000000 4294967295",
 		"-1 1e9 4294967296 18446744073709551616 x 3.0"},
 	{"every", "all count=0", "1ns 30s 5m 366d", "0 -1 1e9 367d 18446744073709551616 5parsecs"},
@@ -189,6 +195,7 @@ static const char *const opposed[][2] = {
 	{"all-of", "request-slow-share"},
 	{"all-of", "request-status"},
 	{"all-of", "unread"},
+	{"all-of", "function"},
 	{"request-count", "request-slow-share"},
 };
 

@@ -44,7 +44,7 @@ static int open_probe(struct watching *w)
 	/* Where every process matches, which ones there are is of interest to the sampler, and for
 	 * exits, of which the kernel side does not tell enough. */
 	bool finds = !all || rule_set_sampling(&w->rules) || rule_set_exiting(&w->rules) ||
-		     rule_set_serving(&w->rules);
+		     rule_set_serving(&w->rules) || rule_set_entering(&w->rules);
 	struct probe_options options = {
 		.fatal_mask = rule_set_fatal_signals(&w->rules),
 		.first_chance_mask = rule_set_first_chance(&w->rules),
@@ -126,6 +126,33 @@ static int open_in_flight(struct watching *w)
 	return r < 0 ? fail("requests (coretrap doctor says more)", r) : 0;
 }
 
+/* Of the processes that a rule names by their ids: what they do not have is refused at once. */
+static int open_inside(struct watching *w)
+{
+	struct inside_note note;
+	int r;
+
+	if (!rule_set_entering(&w->rules))
+		return 0;
+	r = inside_open(&w->targets, &w->inside);
+	/* A command is held before its exec: it has none of its files yet. */
+	for (const struct target *t = w->targets.head; r == 0 && t && !w->options->command;
+		t = t->next)
+		r = inside_watch(w->inside, t);
+	if (r < 0)
+		return fail("functions (coretrap doctor says more)", r);
+	while (inside_next_note(w->inside, &note)) {
+		if (!note.refused || !who_is_pids_only(&w->rules.v[note.rule].who)) {
+			watching_say_note(w, &note);
+			continue;
+		}
+		log_error("event=arm what=function pid=%d function=\"%s\" error=\"%s\"", note.pid,
+			note.function, note.detail);
+		r = -EBADMSG;
+	}
+	return r;
+}
+
 static int watch_fd(const struct watching *w, int fd)
 {
 	struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
@@ -201,6 +228,8 @@ static int open_loop(struct watching *w)
 		r = r < 0 ? r : watch_fd(w, thresholds_fd(w->thresholds));
 	if (w->in_flight)
 		r = r < 0 ? r : watch_fd(w, in_flight_fd(w->in_flight));
+	if (w->inside)
+		r = r < 0 ? r : watch_fd(w, inside_fd(w->inside));
 	return r < 0 ? r : watch_fd(w, broker_fd(w->broker));
 }
 
@@ -245,6 +274,7 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 	r = r < 0 ? r : open_capture(w);
 	r = r < 0 ? r : open_thresholds(w);
 	r = r < 0 ? r : open_in_flight(w);
+	r = r < 0 ? r : open_inside(w);
 	r = r < 0 ? r : open_loop(w);
 	if (r < 0)
 		return r;
@@ -275,6 +305,7 @@ void watching_disarm(struct watching *w)
 	deaths_free(w->deaths);
 	thresholds_close(w->thresholds);
 	in_flight_close(w->in_flight);
+	inside_close(w->inside);
 	targets_free(&w->targets);
 	broker_close(&w->broker);
 	probe_close(w->probe);

@@ -137,6 +137,20 @@ static void put_requests(json_t *event, const struct rule *rule)
 	}
 }
 
+static void put_functions(json_t *event, const struct function_rule *functions)
+{
+	json_t *list = json_array();
+
+	json_put(event, "functions", list);
+	for (size_t i = 0; i < functions->n; i++) {
+		json_t *o = json_object();
+
+		json_array_append_new(list, o);
+		json_put_text(o, "function", functions->v[i].text);
+		json_put_int(o, "limit_ms", (int64_t)(functions->v[i].limit_ns / NSEC_PER_MSEC));
+	}
+}
+
 /* Whose core is wanted has a price from now on. */
 static void put_exit(json_t *event, const struct rule *rule)
 {
@@ -173,6 +187,8 @@ json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets
 		put_requests(event, rule);
 	if (rule->unread_ns)
 		json_put_int(event, "unread_ms", (int64_t)(rule->unread_ns / NSEC_PER_MSEC));
+	if (rule->functions.n)
+		put_functions(event, &rule->functions);
 	if (rule->exit != EXIT_WISH_NONE)
 		put_exit(event, rule);
 	put_targets(event, targets, mask);

@@ -47,6 +47,8 @@ static void take_birth(struct watching *w, const struct event *e)
 	r = w->thresholds ? thresholds_watch(w->thresholds, target) : 0;
 	if (r == 0 && w->in_flight)
 		r = in_flight_watch(w->in_flight, target);
+	if (r == 0 && w->inside)
+		r = inside_watch(w->inside, target);
 	if (r < 0)
 		log_error("event=sample pid=%d errno=%d", p->pid, -r);
 	exits_watch(w->exits, target);
@@ -358,6 +360,62 @@ void watching_serve(struct watching *w)
 		say_blind(w, &blind);
 }
 
+static void begin_function(struct watching *w, const struct inside_trip *t)
+{
+	const struct target *target = targets_get(&w->targets, t->pid, t->start_ticks);
+	struct live_trip trip = {.rule = t->rule,
+		.tid = t->report.tid,
+		.trip = trip_by_process(
+			TRIP_FUNCTION, t->pid, t->start_ticks, clock_now_ns(CLOCK_BOOTTIME))};
+	int r;
+
+	if (!target)
+		return;
+	trip.event = incident_trip_function(&target->identity, w->rules.v[t->rule].name, &t->report,
+		clock_now_ns(CLOCK_REALTIME));
+	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
+	if (r < 0)
+		log_error("event=trip pid=%d errno=%d", t->pid, -r);
+}
+
+void watching_say_note(const struct watching *w, const struct inside_note *note)
+{
+	const struct target *target = targets_get(&w->targets, note->pid, note->start_ticks);
+	json_t *event;
+
+	if (!target)
+		return;
+	event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
+	if (event) {
+		json_put_text(event, "rule", w->rules.v[note->rule].name);
+		json_put_text(event, "reason", note->reason);
+		json_put_text(event, "function", note->function);
+		json_put_text(event, "detail", note->detail);
+		json_put(event, "process", incident_process(&target->identity));
+	}
+	feed_say(&w->feed, event);
+}
+
+static void restart_inside(void *arg, pid_t pid, uint64_t start_ticks, size_t rule)
+{
+	inside_restart(arg, pid, start_ticks, rule);
+}
+
+void watching_functions(struct watching *w)
+{
+	struct inside_trip trip;
+	struct inside_note note;
+
+	if (!w->inside)
+		return;
+	lives_each(w->lives, restart_inside, w->inside);
+	inside_pass(w->inside);
+	while (inside_next(w->inside, &trip) && !w->closing)
+		begin_function(w, &trip);
+	while (inside_next_note(w->inside, &note))
+		watching_say_note(w, &note);
+}
+
 void watching_check(struct watching *w)
 {
 	/* An end that was lost, or missed while arming, would be waited for. */
@@ -365,6 +423,8 @@ void watching_check(struct watching *w)
 		targets_sweep(&w->targets);
 	if (w->in_flight)
 		losses_say_requests(&w->feed, w->in_flight);
+	if (w->inside)
+		losses_say_functions(&w->feed, w->inside);
 	deaths_sweep(w->deaths);
 	if (w->registry)
 		losses_say_pattern(&w->feed, w->registry);

@@ -50,6 +50,15 @@ void losses_say_requests(const struct feed *f, struct in_flight *in_flight)
 		say(f, losses[i].reason, losses[i].count, "of requests");
 }
 
+void losses_say_functions(const struct feed *f, struct inside *inside)
+{
+	struct probe_loss losses[PROBE_LOSSES_MAX];
+	int n = inside_losses(inside, losses);
+
+	for (int i = 0; i < n; i++)
+		say(f, losses[i].reason, losses[i].count, "of functions");
+}
+
 void losses_say_pattern(const struct feed *f, struct registry *r)
 {
 	int e = registry_check(r);

@@ -127,6 +127,7 @@ static void loop(struct monitor *m)
 		exits_progress(w->exits);
 		followups_progress(w->followups);
 		watching_serve(w);
+		watching_functions(w);
 		close_down(m, now);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;
@@ -161,8 +162,11 @@ int monitor_run(const struct monitor_options *options)
 	struct monitor m = {.watching = WATCHING_NONE};
 	struct watching *w = &m.watching;
 	int result = options->reload ? MONITOR_UNARMED : EXIT_FAILED;
+	int armed = watching_arm(w, options);
 
-	if (watching_arm(w, options) == 0) {
+	if (armed == -EBADMSG && !options->reload)
+		result = EXIT_USAGE;
+	if (armed == 0) {
 		uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
 
 		m.end_ns = options->duration_ns ? now + options->duration_ns : 0;
@@ -173,6 +177,8 @@ int monitor_run(const struct monitor_options *options)
 		losses_say(&w->feed, w->probe, &w->targets);
 		if (w->in_flight)
 			losses_say_requests(&w->feed, w->in_flight);
+		if (w->inside)
+			losses_say_functions(&w->feed, w->inside);
 		result = m.reloads && !m.interrupts ? MONITOR_RELOAD : status(w);
 	}
 	watching_disarm(w);

@@ -37,6 +37,7 @@ enum { /* options without a letter */
 	OPT_REQUEST_SLOW_SHARE,
 	OPT_REQUEST_STATUS,
 	OPT_UNREAD,
+	OPT_FUNCTION,
 	OPT_EVERY,
 	OPT_RATE,
 	OPT_MIN_AGE,
@@ -94,6 +95,11 @@ static const struct argp_option options[] = {
 		"it has answered with one of these (HTTP/1)", 2},
 	{"unread", OPT_UNREAD, "TIME", 0,
 		"bytes, or connections, have lain in its sockets for so long", 2},
+	{"function", OPT_FUNCTION, "FILE:SYMBOL=TIME", 0,
+		"this function was entered and not left for so long; the executable's without "
+		"FILE; "
+		"or static probes: usdt:FILE:PROVIDER:BEGIN,END[@ARGUMENT]=TIME",
+		2},
 	{0, 0, 0, 0, "HOW OFTEN", 3},
 	{"count", 'n', "N", 0, "end after N captures (default 1, 0: no end)", 3},
 	{"every", OPT_EVERY, "TIME", 0, "at least this long between two captures", 3},

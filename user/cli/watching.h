@@ -9,6 +9,7 @@
 #include "cli/exits.h"
 #include "cli/followups.h"
 #include "cli/in_flight.h"
+#include "cli/inside.h"
 #include "cli/janitor.h"
 #include "cli/launch.h"
 #include "cli/lives.h"
@@ -34,6 +35,7 @@ struct watching {
 	struct followups *followups;
 	struct thresholds *thresholds; /* NULL: no rule has one */
 	struct in_flight *in_flight;   /* NULL: no rule looks at sockets */
+	struct inside *inside;	       /* NULL: no rule watches functions */
 	struct launch launch;
 	struct janitor janitor;
 	uint64_t captured; /* so many, when the janitor was called */
@@ -46,7 +48,8 @@ struct watching {
 	((struct watching){ \
 		.epollfd = -1, .signalfd = -1, .output = DESTINATION_NONE, .launch = LAUNCH_NONE})
 
-/* Loads, attaches, registers. 0, or -errno after it was said what is wrong. */
+/* Loads, attaches, registers. 0, or -errno after it was said what is wrong; -EBADMSG: what was
+ * asked for makes no sense for the process that it was asked for. */
 int watching_arm(struct watching *w, const struct monitor_options *options);
 /* The host is as it was, also where arming failed half-way. */
 void watching_disarm(struct watching *w);
@@ -64,6 +67,10 @@ void watching_read_handlers(struct watching *w);
 void watching_sample(struct watching *w);
 /* The same of requests, of which answers come at any time. */
 void watching_serve(struct watching *w);
+/* The same of functions. */
+void watching_functions(struct watching *w);
+/* Something of a function is not as a rule wants it: a `loss`. */
+void watching_say_note(const struct watching *w, const struct inside_note *note);
 /* What became of all trips. */
 struct trip_counts watching_counts(const struct watching *w);
 /* Once a second: what was lost, what ended unseen, who owns the core pattern. */

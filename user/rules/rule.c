@@ -12,6 +12,7 @@ void rule_free(struct rule *r)
 	actions_free(&r->then);
 	who_list_free(&r->request.paths);
 	who_list_free(&r->request.excludes);
+	function_rule_free(&r->functions);
 }
 
 bool rule_wants_requests(const struct rule *r)
@@ -21,7 +22,7 @@ bool rule_wants_requests(const struct rule *r)
 
 bool rule_wants_living(const struct rule *r)
 {
-	return r->armed || rule_wants_requests(r) || r->unread_ns;
+	return r->armed || rule_wants_requests(r) || r->unread_ns || r->functions.n;
 }
 
 static bool wants_exit(const struct rule *r, int code)

@@ -10,6 +10,7 @@
 #include "rules/action.h"
 #include "rules/condition.h"
 #include "rules/decision.h"
+#include "rules/function.h"
 #include "rules/ledger.h"
 #include "rules/request.h"
 #include "rules/trip.h"
@@ -39,6 +40,7 @@ struct rule {
 	uint64_t window_ns;   /* not in a row, but FOR_NS of this window; 0: in a row */
 	uint64_t interval_ns; /* between two samples */
 	struct request_rule request;
+	struct function_rule functions;
 	uint64_t unread_ns; /* work has lain in its sockets for so long; 0: not asked for */
 	/* HOW OFTEN */
 	uint64_t count;	   /* captures (or trips, where nothing is captured), 0: no end */
@@ -54,8 +56,8 @@ struct rule {
 	struct actions before, then; /* in order, ahead of a capture and after it */
 };
 
-/* What the rule owns (WHO, the actions and the paths of requests); NAME and the strings of WHAT are
- * borrowed. */
+/* What the rule owns (WHO, the actions, functions and the paths of requests); NAME and the strings
+ * of WHAT are borrowed. */
 void rule_free(struct rule *r);
 
 /* It waits for requests: slow ones, or such as are answered with a status. */

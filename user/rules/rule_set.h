@@ -26,6 +26,9 @@ uint64_t rule_set_sampling(const struct rule_set *s);
 /* Those that look at sockets: at requests, or at work that lies unread. */
 uint64_t rule_set_serving(const struct rule_set *s);
 
+/* Those that watch functions being entered and left. */
+uint64_t rule_set_entering(const struct rule_set *s);
+
 /* Those that wait for an exit. */
 uint64_t rule_set_exiting(const struct rule_set *s);
 

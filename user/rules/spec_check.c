@@ -123,7 +123,7 @@ static int check_conditions(const struct check *c)
 static int check_all_of(const struct check *c)
 {
 	static const enum spec_id instants[] = {SPEC_SIGNAL, SPEC_FIRST_CHANCE, SPEC_EXIT,
-		SPEC_REQUEST_SLOW, SPEC_REQUEST_STATUS, SPEC_UNREAD};
+		SPEC_REQUEST_SLOW, SPEC_REQUEST_STATUS, SPEC_UNREAD, SPEC_FUNCTION};
 
 	if (!c->rule->all_of || !given(c, SPEC_ALL_OF))
 		return 0;
@@ -158,6 +158,10 @@ static int check_requests(const struct check *c)
 		return REFUSE(c, SPEC_REQUEST_SLOW, "would be slow only after %sduration", d);
 	if (end && c->rule->unread_ns >= end)
 		return REFUSE(c, SPEC_UNREAD, "is no shorter than %sduration", d);
+	for (size_t i = 0; end && i < c->rule->functions.n; i++)
+		if (c->rule->functions.v[i].limit_ns >= end)
+			return REFUSE(c, SPEC_FUNCTION, "%s: is no shorter than %sduration",
+				c->rule->functions.v[i].text, d);
 	return 0;
 }
 
@@ -272,9 +276,9 @@ static int check_what(const struct check *c)
 	for (size_t i = 0; i < ARRAY_SIZE(for_living); i++)
 		if (given(c, for_living[i]) && !rule_wants_living(rule))
 			return REFUSE(c, for_living[i],
-				"only a threshold (%scpu, %smemory …) or a request "
-				"(%srequest-slow) captures a process that lives on",
-				d, d, d);
+				"only a threshold (%scpu, %smemory …), a request "
+				"(%srequest-slow) or a %sfunction captures a process that lives on",
+				d, d, d, d);
 	return check_core_keys(c);
 }
 
@@ -301,9 +305,10 @@ static int check_actions(const struct check *c)
 	for (size_t i = 0; given(c, SPEC_THEN) && !rule_wants_living(rule) && i < rule->then.n; i++)
 		if (needs_a_living(&rule->then.v[i]))
 			return REFUSE(c, SPEC_THEN,
-				"%s: no process is left; only a threshold (%scpu, %smemory …) or a "
-				"request (%srequest-slow) captures one that lives on",
-				action_kind_name(rule->then.v[i].kind), d, d, d);
+				"%s: no process is left; only a threshold (%scpu, %smemory …), a "
+				"request (%srequest-slow) or a %sfunction captures one that lives "
+				"on",
+				action_kind_name(rule->then.v[i].kind), d, d, d, d);
 	return 0;
 }
 

@@ -39,6 +39,7 @@ enum spec_id { /* in the order of spec_keys() */
 	SPEC_REQUEST_SLOW_SHARE,
 	SPEC_REQUEST_STATUS,
 	SPEC_UNREAD,
+	SPEC_FUNCTION,
 	SPEC_COUNT,
 	SPEC_EVERY,
 	SPEC_RATE,
@@ -71,6 +72,9 @@ _Static_assert(SPEC_IDS <= 64, "struct spec's given has a bit for each");
 
 /* The keys that concern requests: as spec_set(). */
 int spec_set_request(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX]);
+
+/* As spec_set(). */
+int spec_set_function(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX]);
 
 /* Each parser of values: 0, or -EINVAL and WHY. A value is quoted there printable and cut. */
 int spec_refuse(char why[SPEC_WHY_MAX], const char *format, ...)

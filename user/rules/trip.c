@@ -13,6 +13,7 @@ static const char *const names[TRIP_KINDS] = {
 	[TRIP_FDS] = "fds",
 	[TRIP_REQUEST] = "request",
 	[TRIP_UNREAD] = "unread",
+	[TRIP_FUNCTION] = "function",
 };
 
 const char *trip_kind_name(enum trip_kind kind)

@@ -18,6 +18,7 @@ enum trip_kind {
 	TRIP_FDS,
 	TRIP_REQUEST,
 	TRIP_UNREAD,
+	TRIP_FUNCTION,
 	TRIP_KINDS,
 };
 

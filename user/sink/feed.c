@@ -8,6 +8,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "sink/function.h"
 #include "sink/request.h"
 #include "sink/threshold.h"
 
@@ -85,7 +86,8 @@ static void print_trip(FILE *out, const json_t *event)
 
 	print_process(out, event);
 	fputs(": ", out);
-	if (!threshold_print(out, trigger) && !request_print(out, trigger))
+	if (!threshold_print(out, trigger) && !request_print(out, trigger) &&
+		!function_print(out, trigger))
 		fputs(json_get_text(signal, "name", json_get_text(trigger, "kind", "?")), out);
 	print_burner(out, json_array_get(json_object_get(at(trigger, "cpu", NULL), "threads"), 0));
 	text = json_get_text(signal, "code", NULL);

@@ -8,6 +8,7 @@
 
 #include "probe/event.h"
 #include "rules/breach.h"
+#include "sink/function.h"
 #include "sink/request.h"
 #include "target/process.h"
 
@@ -24,11 +25,14 @@ json_t *incident_trip(const struct event *e, const struct identity *identity, co
 json_t *incident_trip_threshold(const struct rule *rule, const struct breach_reading *reading,
 	const struct measure *m, const struct identity *identity, uint64_t realtime_ns);
 
-/* The trips of a request, and of work that lies unread. New reference, or NULL without memory. */
+/* The trips of a request, of work that lies unread, and of a function that is not left. New
+ * reference, or NULL without memory. */
 json_t *incident_trip_request(const struct identity *identity, const char *rule,
 	const struct request_report *report, uint64_t realtime_ns);
 json_t *incident_trip_unread(const struct identity *identity, const char *rule,
 	const struct unread_report *report, uint64_t realtime_ns);
+json_t *incident_trip_function(const struct identity *identity, const char *rule,
+	const struct function_report *report, uint64_t realtime_ns);
 
 /* The trip of a process that has ended; CODE as wait(2) has it. New reference, or NULL without
  * memory. */

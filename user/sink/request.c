@@ -10,6 +10,7 @@
 #include "lib/json.h"
 #include "lib/text.h"
 #include "rules/trip.h"
+#include "sink/wait.h"
 
 #define PEERS_TOLD 16  /* the others are counted */
 #define TEXT_SHOWN 200 /* bytes of a path on a terminal */
@@ -54,44 +55,19 @@ static int put_head(json_t *o, const struct request *r)
 	return e;
 }
 
-/* The kernel's stack has offsets behind its names, and its addresses in brackets. */
-static json_t *stack_json(const char *stack)
-{
-	_cleanup_free_ char *copy = strdup(stack);
-	char *rest = copy, *line;
-	json_t *list = json_array();
-
-	while (list && copy && (line = strsep(&rest, "\n")) != NULL) {
-		char *name = strchr(line, ' ');
-
-		if (name)
-			json_array_append_new(list, json_string(name + 1));
-	}
-	return list;
-}
-
-static json_t *wait_json(const struct request_report *report)
-{
-	_cleanup_json_ json_t *o = json_object();
-	_cleanup_free_ char *call = wait_call_name(&report->wait);
-	int r = call ? json_put_text(o, "call", call) : 0;
-
-	r |= put_known(o, "channel", report->wait.channel);
-	r |= report->stack && *report->stack ? json_put(o, "stack", stack_json(report->stack)) : 0;
-	return r ? NULL : json_incref(o);
-}
-
 static int put_holder(json_t *o, const struct request_report *report)
 {
 	if (report->request.answered)
 		return 0;
 	if (report->holder == HOLDER_THREAD)
 		return json_put_int(o, "tid", report->request.tid) |
-		       json_put(o, "waits_in", wait_json(report));
+		       json_put(o, "waits_in", wait_json(&report->wait, report->stack));
 	/* PostgreSQL's processes wait for an event in the midst of their work: who it was that
 	 * turned away says something even so. */
 	return json_put_bool(o, "handed_off", 1) | json_put_int(o, "reader", report->request.tid) |
-	       (report->wait.call < 0 ? 0 : json_put(o, "waits_in", wait_json(report)));
+	       (report->wait.call < 0
+			       ? 0
+			       : json_put(o, "waits_in", wait_json(&report->wait, report->stack)));
 }
 
 static int put_peers(json_t *o, const struct request_report *report)
@@ -181,11 +157,7 @@ static void print_wait(FILE *out, const json_t *request)
 		fprintf(out, ", in thread %" PRId64, json_get_int(request, "tid", 0));
 	if (json_is_true(json_object_get(request, "handed_off")))
 		fprintf(out, ", handed off by thread %" PRId64, json_get_int(request, "reader", 0));
-	if (json_object_get(wait, "call")) {
-		fputs(" (", out);
-		print_text(out, wait, "call");
-		fputc(')', out);
-	}
+	wait_print(out, wait);
 	if (peer) {
 		fputs(", waits for ", out);
 		print_text(out, peer, "peer");

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""Functions that are entered and not left in time: caught while a thread is inside, and nowhere else."""
+
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+from harness import PATIENCE, target_path, timeout, until
+from test_requests import first_thread
+
+PATTERN = False
+
+ENDLESS = ("--count", 0)
+QUIET_S = 1.2  # so long nothing must happen
+
+
+def inside(t, *words):
+    target_path("libwork.so")
+    return t.target("inside", *words, ready=True)
+
+
+def caught(t, target, function, limit_ms, least, most, *how):
+    """The capture of a call, which was from LEAST to MOST of its limit old; on a busy machine not the first time."""
+    ages = []
+    for _ in range(4):
+        w = t.watch("-p", target.pid, "--function", f"{function}={limit_ms}ms", *how)
+        capture = w.wait("capture", 20)
+        assert w.wait_exit() == 0
+        trigger = capture["trigger"]
+        assert trigger["kind"] == "function" and trigger["function"] == function, trigger
+        ages.append(trigger["age_ms"])
+        assert ages[-1] >= limit_ms * least, trigger
+        if ages[-1] <= limit_ms * most * PATIENCE:
+            return capture
+    raise AssertionError(f"never in time: {ages}")
+
+
+def test_the_thread_that_is_inside_is_captured(t):
+    target = inside(t, "handle", 3000)
+    capture = caught(t, target, ":handle", 1000, 1.0, 1.3)
+    trigger = capture["trigger"]
+    assert trigger["tid"] == target.pid == capture["process"]["tid"], capture
+    assert trigger["file"] == target_path("inside") and trigger["waits_in"]["call"] == "clock_nanosleep", trigger
+    tid, text = first_thread(t, target_path("inside"), capture, "bt")
+    assert tid == target.pid, text
+    assert re.search(r"in handle .*\n.*in main ", text, re.S), text
+
+
+def test_a_fast_function_does_not_trip(t):
+    target = inside(t, "handle", 20)
+    w = t.watch("-p", target.pid, "--function", ":handle=200ms", "--kind", "none", *ENDLESS)
+    time.sleep(QUIET_S)
+    assert not w.of("trip") and not w.of("loss"), w.events
+    assert target.poll() is None
+
+
+def test_one_trip_a_call(t):
+    target = inside(t, "handle", 1000)
+    w = t.watch("-p", target.pid, "--function", ":handle=100ms", "--kind", "none", *ENDLESS)
+    begun = time.monotonic()
+    w.wait("trip", 5)
+    time.sleep(QUIET_S)
+    calls = (time.monotonic() - begun) / 1.0 + 1
+    assert 1 <= len(w.of("trip")) <= calls, [e["trigger"] for e in w.of("trip")]
+    w.stop()
+
+
+def test_the_outermost_of_a_recursion_counts(t):
+    target = inside(t, "descend", 300)  # five calls within one another, each of which takes as long once more
+    capture = caught(t, target, ":descend", 1000, 1.0, 1.3, "--kind", "mini")
+    assert capture["trigger"]["tid"] == target.pid
+
+
+def test_what_a_function_hands_on_to_is_not_the_function(t):
+    target = inside(t, "hand_on", 1000)
+    w = t.watch("-p", target.pid, "--function", ":hand_on=100ms", "--kind", "none", *ENDLESS)
+    time.sleep(QUIET_S)
+    assert not w.of("trip"), w.events
+    w.stop()
+    w = t.watch("-p", target.pid, "--function", ":handle=100ms", "--kind", "none")
+    assert w.wait("trip", 5)["trigger"]["tid"] == target.pid
+
+
+def test_a_function_that_is_thrown_out_of_has_been_left(t):
+    target = inside(t, "throw")
+    w = t.watch("-p", target.pid, "--function", ":throw_back=100ms", "--kind", "none", *ENDLESS)
+    time.sleep(QUIET_S)
+    assert not w.of("trip"), w.events
+
+
+def test_eight_threads_at_once(t):
+    target = inside(t, "threads", 900, 8)
+    w = t.watch("-p", target.pid, "--function", ":handle=300ms", "--kind", "none", *ENDLESS)
+    until(lambda: len(w.of("trip")) >= 3, 10, "three trips")
+    w.stop()
+    trips = w.of("trip")
+    assert all(e["trigger"]["tid"] != target.pid for e in trips), trips
+    # All of them are too long at once: one is told, the others are counted with the next.
+    assert any(e["trigger"].get("folded", 0) >= 5 for e in trips), [e["trigger"] for e in trips]
+
+
+def test_static_probes(t):
+    target = inside(t, "probes", 1000)
+    capture = caught(t, target, "usdt:inside:inside:begin,end", 300, 1.0, 1.5, "--kind", "mini")
+    assert capture["trigger"]["tid"] == target.pid
+    # Every second job never ends.
+    capture = caught(t, target, "usdt::inside:begin,end@1", 300, 1.0, 1.5, "--kind", "mini")
+    w = t.watch("-p", target.pid, "--function", "usdt::inside:begin,end@1=1500ms", "--kind", "none", *ENDLESS)
+    w.wait("trip", 6)
+    w.stop()
+    w = t.watch("-p", target.pid, "--function", "usdt::inside:begin,end=1500ms", "--kind", "none", *ENDLESS)
+    time.sleep(2.5)
+    assert not w.of("trip"), w.events
+
+
+def refused(t, pid, function):
+    done = t.coretrap("watch", "-p", pid, "--function", f"{function}=1s", "--kind", "none", "--json", seconds=10)
+    assert done.returncode == 2, done
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_what_cannot_be_watched_is_refused(t):
+    target = inside(t, "handle", 10)
+    assert "has no function handel (it has handle)" in refused(t, target.pid, ":handel")
+    assert "never that never returns" in refused(t, target.pid, ":never")
+    assert "no static probe inside:nothing" in refused(t, target.pid, "usdt::inside:begin,nothing")
+    assert "at run time" in refused(t, target.pid, "libc.so.6:memcpy")
+    stripped = t.copy_target("inside", "stripped")
+    subprocess.run(["strip", stripped], check=True)
+    other = t.target(stripped, "handle", 10, ready=True)
+    assert "is stripped, and exports no function handle" in refused(t, other.pid, ":handle")
+    w = t.watch("--name", "stripped", "--function", ":handle=1s", "--function", "libc.so.6:clock_nanosleep=1s",
+                "--kind", "none", *ENDLESS)
+    loss = w.wait("loss", 5)
+    assert loss["reason"] == "function-refused" and "is stripped" in loss["detail"], loss
+    time.sleep(QUIET_S)
+    assert len(w.of("loss")) == 1, w.events
+
+
+def test_a_library_that_comes_and_goes(t):
+    target = t.target("inside", "load", 700, target_path("libwork.so"), ready=True)
+    assert target.stdout.readline() == b"loaded\n"
+    w = t.watch("-p", target.pid, "--function", "libwork.so:work=200ms", "--kind", "none", *ENDLESS)
+    for i in (1, 2):
+        t.go(target)
+        w.wait("trip", 5, count=i)
+        assert target.stdout.readline() == b"unloaded\n"
+        loss = w.wait("loss", 5, count=i)
+        assert loss["reason"] == "function-unloaded" and "libwork.so" in loss["detail"], loss
+        t.go(target)
+        assert target.stdout.readline() == b"loaded\n"
+        time.sleep(1.3)
+    w.stop()
+
+
+def test_probes_that_fire_too_often_are_taken_off(t):
+    target = inside(t, "spin")
+    w = t.watch("-p", target.pid, "--function", ":handle=1s", "--kind", "none", *ENDLESS)
+    loss = w.wait("loss", 10)
+    assert loss["reason"] == "probe-rate" and loss["function"] == ":handle", loss
+    until(lambda: probes_fire(target.pid) == 0, 5, "no more probes")
+    assert len(w.of("loss")) == 1 and target.poll() is None
+
+
+def probes_fire(pid):
+    """Breakpoints that the code of the target has at the beginning of a function."""
+    executable = os.readlink(f"/proc/{pid}/exe")
+    text = subprocess.run(["nm", f"/proc/{pid}/exe"], capture_output=True, text=True, check=True).stdout
+    offset = int(re.search(r"^([0-9a-f]+) T handle$", text, re.M)[1], 16)
+    for line in open(f"/proc/{pid}/maps"):
+        found = re.match(rf"([0-9a-f]+)-[0-9a-f]+ r-xp ([0-9a-f]+) .*{re.escape(executable)}", line)
+        if found:
+            with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+                mem.seek(int(found[1], 16) + offset - int(found[2], 16))
+                return mem.read(1).count(b"\xcc")
+    raise AssertionError("not mapped")
+
+
+def test_nothing_is_left_in_the_target(t):
+    target = inside(t, "handle", 50)
+    w = t.watch("-p", target.pid, "--function", ":handle=5s", "--kind", "none")
+    until(lambda: probes_fire(target.pid), 5, "a probe")
+    w.stop()
+    assert probes_fire(target.pid) == 0
+    w = t.watch("-p", target.pid, "--function", ":handle=5s", "--kind", "none")
+    until(lambda: probes_fire(target.pid), 5, "a probe")
+    w.process.kill()
+    w.process.wait()
+    until(lambda: not probes_fire(target.pid), 5, "no probe")
+    time.sleep(0.2)
+    assert target.poll() is None
+
+
+def test_a_target_that_is_killed_or_becomes_another(t):
+    path = t.copy_target("inside", f"{t.tmp.name}-i")
+    name = pathlib.Path(path).name
+    w = t.watch("--name", name, "--function", ":handle=300ms", "--kind", "none", *ENDLESS)
+    target = t.target(path, "handle", 20000, wait=True)
+    until(lambda: probes_fire(target.pid), 5, "a probe")
+    t.go(target)
+    assert w.wait("trip", 10)["process"]["pid"] == target.pid
+    target.kill()
+    w.wait("exit", 5)
+    shell = t.target("/bin/sh", "-c", f"echo ready; read go; exec {path} -w handle 20000", ready=True)
+    t.go(shell)
+    until(lambda: shell.stdout.readline().startswith(b"ready"), 5, "the other image")
+    until(lambda: probes_fire(shell.pid), 5, "a probe")
+    t.go(shell)
+    assert w.wait("trip", 10, count=2)["process"]["pid"] == shell.pid
+    assert not w.of("loss"), w.of("loss")
+
+
+@timeout(120)
+def test_go(t):
+    target = target_path("work")
+    for mode in ("sleep", "read", "spin"):
+        go = t.target(target, mode, 2000, ready=True)
+        capture = caught(t, go, ":main.handle", 500, 1.0, 1.4, "--kind", "mini")
+        trigger = capture["trigger"]
+        assert trigger["goroutine"] > 0 and ("tid" in trigger) == (mode != "sleep"), trigger
+        if mode == "read":
+            assert trigger["waits_in"]["call"] == "nanosleep", trigger
+            tid, text = first_thread(t, target, capture, "bt 60")
+            assert tid == trigger["tid"] and "main.handle" in text, text
+        go.kill()
+    go = t.target(target, "panic", 100, ready=True)
+    w = t.watch("-p", go.pid, "--function", ":main.fail=50ms", "--kind", "none", *ENDLESS)
+    time.sleep(QUIET_S)
+    assert not w.of("trip"), w.events

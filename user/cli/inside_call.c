@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/inside_parts.h"
+#include "lib/cleanup.h"
+#include "target/go.h"
+#include "target/memory.h"
+
+/* What a call is asked about. */
+struct witness {
+	struct process process;
+	pid_t tid; /* a live thread, by which the rest is read */
+	int taskfd, memfd;
+};
+
+static void free_witness(struct witness *w)
+{
+	process_close(&w->process);
+	cleanup_close(&w->taskfd);
+	cleanup_close(&w->memfd);
+}
+
+static int open_witness(const struct inside_process *p, struct witness *w)
+{
+	int r = process_open(p->pid, &w->process);
+
+	if (r < 0)
+		return r;
+	if (w->process.start_ticks != p->start_ticks)
+		return -ESRCH;
+	w->taskfd = process_open_live_task(&w->process, &w->tid);
+	if (w->taskfd < 0)
+		return w->taskfd;
+	w->memfd = openat(w->taskfd, "mem", O_RDONLY | O_CLOEXEC);
+	return w->memfd < 0 ? -errno : 0;
+}
+
+/* The return address is where the entry saw it, so the stack is still in use down to there, or
+ * nobody has used it since. */
+static bool has_word(const struct witness *w, uint64_t address, uint64_t expected)
+{
+	uint64_t word;
+
+	return pread(w->memfd, &word, sizeof(word), (off_t)address) == (ssize_t)sizeof(word) &&
+	       word == expected;
+}
+
+/* A thread that stands above the entry has left it. On another stack (a signal's, a coroutine's) it
+ * may stand anywhere. */
+static bool is_above(const struct witness *w, uint64_t sp, uint64_t entry)
+{
+	_cleanup_maps_ struct maps maps = {};
+	const struct mapping *m;
+
+	if (!sp || sp <= entry || maps_read(w->taskfd, false, &maps) < 0)
+		return false;
+	m = maps_find(&maps, entry);
+	return m && sp < m->end;
+}
+
+/* A thread that has ended leaves calls behind as well. */
+static bool is_in_thread(
+	const struct witness *w, const struct function_call *c, struct function_report *report)
+{
+	uint64_t entry = c->stack - c->below;
+
+	if (wait_read(w->process.procfd, c->tid, &report->wait) < 0)
+		return false;
+	report->tid = c->tid;
+	return has_word(w, entry, c->back) && !is_above(w, report->wait.sp, entry);
+}
+
+static bool is_in_goroutine(const struct witness *w, uint32_t goid, const struct function_call *c,
+	struct function_report *report)
+{
+	struct goroutine g;
+	uint64_t entry;
+
+	if (go_read_goroutine(w->memfd, c->owner, goid, &g) < 0 || g.number != c->goroutine)
+		return false;
+	entry = g.stack_high - c->below;
+	report->goroutine = g.number;
+	if (entry <= g.stack_low || !has_word(w, entry, c->back))
+		return false;
+	if (!g.tid)
+		return g.sp <= entry;
+	if (wait_read(w->process.procfd, g.tid, &report->wait) < 0)
+		return true; /* what it says of its thread is not true, or no longer */
+	report->tid = g.tid;
+	return report->wait.sp <= entry || report->wait.sp > g.stack_high;
+}
+
+/* Where an argument joins, the thread that began may have turned to other work. */
+static bool is_between_probes(const struct witness *w, const struct function_wish *wish,
+	const struct function_call *c, struct function_report *report)
+{
+	if (wait_read(w->process.procfd, c->tid, &report->wait) < 0)
+		return wish->argument;
+	report->tid = c->tid;
+	return true;
+}
+
+bool inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
+	const struct function_call *call, struct function_report *report)
+{
+	__attribute__((cleanup(free_witness))) struct witness w = {
+		.process = PROCESS_NONE, .taskfd = -1, .memfd = -1};
+	bool is;
+
+	report->wait = (struct thread_wait){.call = -1};
+	if (open_witness(p, &w) < 0)
+		return false;
+	is = f->wish->provider ? is_between_probes(&w, f->wish, call, report)
+	     : call->stack     ? is_in_goroutine(&w, p->goid, call, report)
+			       : is_in_thread(&w, call, report);
+	if (is && report->tid && wait_read_stack(w.process.procfd, report->tid, &report->stack) < 0)
+		report->stack = NULL;
+	return is;
+}

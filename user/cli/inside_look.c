@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cli/inside_parts.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "target/go.h"
+#include "target/mapped.h"
+
+#define PATH_SHOWN 200
+/* A program loads its libraries as it begins; later they come and go more seldom. */
+#define BEGINNING_NS  (2 * NSEC_PER_SEC)
+#define LOOK_EARLY_NS (50 * NSEC_PER_MSEC)
+#define LOOK_NS	      (1 * NSEC_PER_SEC)
+
+/* What a look goes by. */
+struct look {
+	struct functions *functions;
+	struct inside_process *process;
+	struct inside_notes *notes;
+	struct process held;
+	pid_t tid; /* a live thread */
+	struct maps maps;
+	char executable[PATH_MAX];
+};
+
+static void free_look(struct look *l)
+{
+	maps_free(&l->maps);
+	process_close(&l->held);
+}
+
+static int open_look(struct look *l)
+{
+	_cleanup_close_ int taskfd = -1;
+	ssize_t n;
+	char *deleted;
+	int r = process_open(l->process->pid, &l->held);
+
+	if (r < 0)
+		return r;
+	if (l->held.start_ticks != l->process->start_ticks)
+		return -ESRCH;
+	taskfd = process_open_live_task(&l->held, &l->tid);
+	if (taskfd < 0)
+		return taskfd;
+	n = readlinkat(l->held.procfd, "exe", l->executable, sizeof(l->executable) - 1);
+	if (n < 0)
+		return -errno;
+	l->executable[n] = '\0';
+	deleted = strstr(l->executable, " (deleted)");
+	if (deleted && deleted[strlen(" (deleted)")] == '\0')
+		*deleted = '\0';
+	return maps_read(taskfd, false, &l->maps);
+}
+
+static const struct mapping *find_file(const struct look *l, const struct function_wish *wish)
+{
+	for (size_t i = 0; i < l->maps.n; i++) {
+		const struct mapping *m = &l->maps.v[i];
+
+		if (m->prot & PROT_EXEC && mapping_has_file(m) &&
+			function_means(wish, m->name, l->executable))
+			return m;
+	}
+	return NULL;
+}
+
+__attribute__((format(printf, 4, 5))) static void note(const struct look *l,
+	const struct inside_function *f, const char *reason, const char *format, ...)
+{
+	struct inside_note *n = inside_add_note(l->notes, l->process, f, reason);
+	va_list args;
+
+	if (!n)
+		return;
+	va_start(args, format);
+	vsnprintf(n->detail, sizeof(n->detail), format, args);
+	va_end(args);
+}
+
+static void note_file(const struct look *l, const struct inside_function *f, const char *reason,
+	const char *path, const char *what)
+{
+	_cleanup_free_ char *printable = text_printable(path, strlen(path), PATH_SHOWN);
+
+	note(l, f, reason, "%s %s", printable ? printable : "", what);
+}
+
+/* ---- ending ---- */
+
+static void free_code(struct functions *functions, struct inside_process *p, struct inside_code *c)
+{
+	struct inside_code **at = &p->codes;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	functions_unwatch(functions, &c->watch);
+	free(c->path);
+	free(c);
+}
+
+static void let_go(struct functions *functions, struct inside_process *p, struct inside_function *f)
+{
+	struct inside_code *c = TAKE_PTR(f->code);
+
+	if (c && --c->users == 0)
+		free_code(functions, p, c);
+}
+
+void inside_release(struct functions *functions, struct inside_process *p)
+{
+	for (size_t i = 0; i < p->function_count; i++)
+		let_go(functions, p, &p->functions[i]);
+}
+
+/* At the same address: a library that was loaded again is another one. */
+static bool is_mapped(const struct look *l, const struct inside_code *c)
+{
+	const struct mapping *m = maps_find(&l->maps, c->start);
+
+	return m && m->start == c->start && m->inode == c->inode && m->major == c->major &&
+	       m->minor == c->minor;
+}
+
+/* ---- beginning ---- */
+
+static void ask_go(struct look *l)
+{
+	struct inside_process *p = l->process;
+	int r;
+
+	if (p->asked_go)
+		return;
+	p->asked_go = true;
+	r = go_read_goid_offset(l->held.procfd, &p->goid);
+	p->is_go = r == 0 || r == -EOPNOTSUPP; /* a version whose numbers cannot be read */
+	if (r < 0)
+		p->goid = 0;
+}
+
+static void refuse(
+	struct look *l, struct inside_function *f, const struct mapping *m, const char *what)
+{
+	note_file(l, f, "function-refused", m->name, what);
+	if (l->notes->n)
+		l->notes->v[l->notes->n - 1].refused = true;
+	f->refused = true;
+	f->refused_inode = m->inode;
+}
+
+static const char *describe(int error)
+{
+	switch (error) {
+	case -EEXIST:
+		return "has it where another --function has a probe already";
+	case -ENOTSUP:
+		return "has it with an instruction that cannot be probed";
+	case -ENOSPC:
+		return "has it, but there are too many probes";
+	default:
+		return strerror(-error);
+	}
+}
+
+static struct inside_code *find_code(
+	const struct look *l, const struct mapping *m, const struct places *places)
+{
+	for (struct inside_code *c = l->process->codes; c; c = c->next)
+		if (c->inode == m->inode && c->major == m->major && c->minor == m->minor &&
+			c->offset == places->v[0].offset)
+			return c;
+	return NULL;
+}
+
+static int new_code(struct look *l, const struct mapping *m, int fd, const struct places *places,
+	bool go, struct inside_code **out)
+{
+	const struct functions_wish wish = {.pid = l->process->pid,
+		.tid = l->tid,
+		.fd = fd,
+		.maps = &l->maps,
+		.which = m,
+		.places = places,
+		.go = go,
+		.goid = l->process->goid};
+	struct inside_code *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->path = strdup(m->name);
+	r = c->path ? functions_watch(l->functions, &wish, &c->watch) : -ENOMEM;
+	if (r < 0) {
+		free(c->path);
+		free(c);
+		return r;
+	}
+	c->start = m->start;
+	c->inode = m->inode;
+	c->major = m->major;
+	c->minor = m->minor;
+	c->offset = places->v[0].offset;
+	c->go = go;
+	c->mapped = true;
+	c->next = l->process->codes;
+	l->process->codes = *out = c;
+	return 0;
+}
+
+static void begin(struct look *l, struct inside_function *f, const struct mapping *m)
+{
+	_cleanup_close_ int fd = mapped_open(l->held.procfd, l->tid, m);
+	_cleanup_free_ struct places *places = calloc(1, sizeof(*places));
+	struct places_wish wish = {.fd = fd,
+		.provider = f->wish->provider,
+		.name = f->wish->name,
+		.end = f->wish->end,
+		.argument = f->wish->argument};
+	bool in_executable = strcmp(m->name, l->executable) == 0;
+	struct inside_code *code;
+	int r;
+
+	if (fd < 0 || !places) {
+		refuse(l, f, m, fd < 0 ? strerror(-fd) : strerror(ENOMEM));
+		return;
+	}
+	if (places_find(&wish, places) < 0) {
+		refuse(l, f, m, places->why);
+		return;
+	}
+	if (in_executable && !f->wish->provider)
+		ask_go(l);
+	code = find_code(l, m, places);
+	r = code ? 0
+		 : new_code(l, m, fd, places,
+			   in_executable && !f->wish->provider && l->process->is_go, &code);
+	if (r < 0) {
+		refuse(l, f, m, describe(r));
+		return;
+	}
+	code->users++;
+	f->code = code;
+	f->judged_ns = 0;
+}
+
+static void look_for(struct look *l, struct inside_function *f)
+{
+	const struct mapping *m;
+
+	if (f->code && !f->code->mapped) {
+		note_file(l, f, "function-unloaded", f->code->path,
+			"is no longer loaded: its calls are forgotten, it is looked for once a "
+			"second");
+		let_go(l->functions, l->process, f);
+		f->missed = true;
+	}
+	if (f->code)
+		return;
+	m = find_file(l, f->wish);
+	if (m && !(f->refused && f->refused_inode == m->inode))
+		begin(l, f, m);
+	/* Not at the first look: a program that has just begun loads its libraries. */
+	if (m || f->missed || l->process->looks == 0 ||
+		clock_now_ns(CLOCK_BOOTTIME) - l->process->begun_ns < LOOK_NS)
+		return;
+	f->missed = true;
+	note(l, f, "function-not-loaded", "no such file is loaded: it is looked for once a second");
+}
+
+void inside_look(struct functions *functions, struct inside_process *p, struct inside_notes *notes)
+{
+	__attribute__((cleanup(free_look))) struct look l = {
+		.functions = functions, .process = p, .notes = notes, .held = PROCESS_NONE};
+	uint64_t now = clock_now_ns(CLOCK_BOOTTIME);
+	int r = open_look(&l);
+
+	p->next_look_ns = now + (now - p->begun_ns < BEGINNING_NS ? LOOK_EARLY_NS : LOOK_NS);
+	if (r < 0) {
+		if (r != -ESRCH && r != -ENOENT)
+			log_debug("event=look pid=%d errno=%d", p->pid, -r);
+		return;
+	}
+	for (struct inside_code *c = p->codes; c; c = c->next)
+		c->mapped = is_mapped(&l, c);
+	for (size_t i = 0; i < p->function_count; i++)
+		look_for(&l, &p->functions[i]);
+	p->looks++;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of inside share. */
+#pragma once
+
+#include "cli/inside.h"
+#include "target/process.h"
+
+/* Code that is probed; several rules may ask for the same. */
+struct inside_code {
+	struct inside_code *next;
+	struct function_watch watch;
+	uint64_t start; /* of the mapping that it was found by, which says whether it is there */
+	uint64_t inode;
+	uint32_t major, minor;
+	uint64_t offset; /* of the first probe in the file */
+	char *path;
+	bool go;
+	bool mapped;	    /* at the last look */
+	unsigned int users; /* functions below */
+};
+
+/* One function of one rule in one process. */
+struct inside_function {
+	size_t rule;
+	const struct function_wish *wish;
+	struct inside_code *code; /* NULL: it is not watched */
+	uint64_t refused_inode;	  /* the file in which it cannot be watched */
+	bool refused, missed;	  /* it was said that it cannot; that there is no such file */
+	uint64_t judged_ns;	  /* CLOCK_BOOTTIME, when its calls were looked at last */
+};
+
+struct inside_process {
+	struct inside_process *next;
+	pid_t pid;
+	uint64_t start_ticks;
+	uint64_t rules;
+	uint64_t busy;	  /* captures are under way: until the end of the pass */
+	uint64_t tripped; /* in this pass: others are folded */
+	uint64_t folded[RULE_SET_MAX];
+	bool over;	      /* its probes fired too often: it is left alone */
+	bool asked_go, is_go; /* its executable */
+	uint32_t goid;
+	unsigned int looks;
+	uint64_t next_look_ns, begun_ns; /* CLOCK_BOOTTIME */
+	struct inside_code *codes;
+	struct inside_function *functions;
+	size_t function_count;
+};
+
+struct inside_notes {
+	struct inside_note *v;
+	size_t n, next, room;
+};
+
+/* Room for one, its process, rule, function and reason set; NULL without memory. */
+struct inside_note *inside_add_note(struct inside_notes *notes, const struct inside_process *p,
+	const struct inside_function *f, const char *reason);
+
+/* Looks at what the process has mapped: begins to watch functions whose file is there, and ends it
+ * where it is gone. */
+void inside_look(struct functions *functions, struct inside_process *p, struct inside_notes *notes);
+/* Takes all probes off. */
+void inside_release(struct functions *functions, struct inside_process *p);
+
+/* Whether CALL is under way, as far as the process itself and /proc tell, and who has it: fills
+ * REPORT's goroutine, tid, wait and stack, which the caller frees. */
+bool inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
+	const struct function_call *call, struct function_report *report);
