@@ -226,8 +226,8 @@ struct ct_request {
 	__u64 start_ns; /* of the leader of the process that read last (client: sent) */
 	__u64 cookie;	/* of the socket */
 	__u64 inode;	/* of the socket, as /proc/PID/fd has it; 0: it has no file any more */
-	__u64 first_ns; /* when its first byte was read */
-	__u64 last_ns;	/* and its last: the clock's start (client: sent) */
+	__u64 number;	/* which of the socket's requests it is: with the cookie its key */
+	__u64 age_ns;	/* since its last byte was read (client: sent): at least, to a tick */
 	__u64 bytes_in; /* of this request (client: since it sent last) */
 	__u64 goroutine;
 	__u32 tgid, tid;
@@ -266,6 +266,7 @@ struct ct_socket {
 /* Set by user space before the programs are loaded. */
 struct ct_request_config {
 	__u64 slow_ns;		      /* what took, or takes, longer is reported */
+	__u64 tick_ns;		      /* of the kernel's clock */
 	__u32 status_min, status_max; /* answers with these are reported, however fast */
 	__u32 report_all;	      /* every answer is reported */
 	__u32 count_answers;	      /* in the map "answers" */

@@ -39,20 +39,22 @@ struct call {
 	__u64 number;
 };
 
-/* The system call that the current thread is in; false: a 32-bit program's. The words from si to cs
- * are read at once. */
+/* The system call that the current thread is in; false: a 32-bit program's. Where the registers
+ * come typed they are read without a call: every read and write of a server goes through here. */
 static __always_inline bool read_call(struct call *call)
 {
-	struct pt_regs *regs = user_registers(current_task());
-	__u64 words[5];
+	struct pt_regs *regs;
 
-	_Static_assert(offsetof(struct pt_regs, cs) - offsetof(struct pt_regs, si) == 4 * 8,
-		"si, di, orig_ax, ip, cs");
-	if (bpf_probe_read_kernel(words, sizeof(words), &regs->si))
-		return false;
-	call->second = words[0];
-	call->number = words[2];
-	return (words[4] & 0xffff) == USER_CS;
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+		call->second = regs->si;
+		call->number = regs->orig_ax;
+		return (regs->cs & 0xffff) == USER_CS;
+	}
+	regs = user_registers(current_task());
+	call->second = BPF_CORE_READ(regs, si);
+	call->number = BPF_CORE_READ(regs, orig_ax);
+	return (BPF_CORE_READ(regs, cs) & 0xffff) == USER_CS;
 }
 
 static __always_inline void read_trap(struct task_struct *task, __u64 *trap, __u64 *error_code)

@@ -12,17 +12,17 @@
 #define QUEUE_SIZE 4 /* pipelined requests whose times are kept */
 
 enum connection_flags {
-	IN_FLIGHT = 1 << 0,
-	EXEMPT = 1 << 1,   /* for good: an upgraded connection, a tunnel, HTTP/2 */
-	ONE_WAY = 1 << 2,  /* until something is sent */
-	HEAD_GAP = 1 << 3, /* bytes of the head could not be read */
+	IN_FLIGHT = 1 << 0, /* a client's: its peer has not answered */
+	EXEMPT = 1 << 1,    /* for good: an upgraded connection, a tunnel, HTTP/2 */
+	ONE_WAY = 1 << 2,   /* until something is sent */
+	HEAD_GAP = 1 << 3,  /* bytes of the head could not be read */
 	PIPELINED = 1 << 4,
 	CONNECT = 1 << 5, /* becomes a tunnel when it is answered */
 };
 
 struct connection {
 	__u64 first_ns, last_ns; /* of the request; a client's: last_ns of what it sent */
-	__u64 received_ns;	 /* client: when the peer answered last */
+	__u64 number;		 /* of requests, those that were put off as well */
 	__u64 bytes;
 	__u64 tail;	/* the last 8 bytes, kept once a request is longer than the head */
 	__u64 start_ns; /* of the process below */
@@ -71,6 +71,19 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ct_go);
 } go_processes SEC(".maps");
+
+/* The kernel's ticks, as time: a clock that costs nothing to read, for what is compared with tenths
+ * of seconds. Of what a server does in a second, four of five readings would be of a finer one. */
+static __always_inline __u64 tick_time(void)
+{
+	return bpf_jiffies64() * request_config.tick_ns;
+}
+
+/* At least so much time has passed. */
+static __always_inline __u64 tick_age(__u64 since, __u64 now)
+{
+	return now > since + request_config.tick_ns ? now - since - request_config.tick_ns : 0;
+}
 
 /* The one filter that everybody's traffic goes through: as cheap as can be. */
 static __always_inline bool current_is_watched(void)
@@ -152,32 +165,38 @@ static __always_inline bool append_head(struct head *h, __u64 from, __u32 size)
 	return true;
 }
 
-static __always_inline void keep_head(
-	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes, bool first)
+static __always_inline struct head *head_of(struct sock *sk, __u64 flags)
 {
-	struct head *h = bpf_sk_storage_get(&heads, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	__u32 n = b->size;
-	bool kept;
+	return bpf_sk_storage_get(&heads, sk, NULL, flags);
+}
 
-	if (!h) {
+/* The first bytes of a head; 0, and an empty head, if they cannot be read. */
+static __always_inline __u32 start_head(struct head *h, struct buffer *b)
+{
+	__u32 n = b->size < HEAD_SIZE ? b->size : HEAD_SIZE;
+
+	barrier_var(n); /* or the compiler drops the check by which the verifier sees the bound */
+	if (n > HEAD_SIZE || !b->address || bpf_probe_read_user(h->bytes, n, (void *)b->address))
+		n = 0;
+	h->size = n;
+	return n;
+}
+
+static __always_inline void go_on_head(
+	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes)
+{
+	struct head *h = head_of(sk, 0);
+	__u32 n = b->size;
+
+	if (!h)
 		c->flags |= HEAD_GAP;
-		return;
-	}
-	if (first)
-		h->size = 0;
-	if (c->flags & HEAD_GAP || h->size >= HEAD_SIZE)
+	if (!h || c->flags & HEAD_GAP || h->size >= HEAD_SIZE)
 		return;
 	if (n > HEAD_SIZE - h->size)
 		n = HEAD_SIZE - h->size;
 	else if (n < bytes)
 		c->flags |= HEAD_GAP;
-	if (first) {
-		kept = n <= HEAD_SIZE && !bpf_probe_read_user(h->bytes, n, (void *)b->address);
-		h->size = kept ? n : 0;
-	} else {
-		kept = append_head(h, b->address, n);
-	}
-	if (!kept)
+	if (!append_head(h, b->address, n))
 		c->flags |= HEAD_GAP;
 }
 

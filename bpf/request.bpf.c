@@ -6,7 +6,10 @@
 
 #include <bpf/bpf_endian.h>
 
+extern const volatile struct ct_request_config request_config;
+
 #include "connection.bpf.h"
+#include "request_record.bpf.h"
 #include "tls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -54,13 +57,14 @@ static __always_inline void go_on(
 		c->flags |= HEAD_GAP;
 		return;
 	}
-	keep_head(sk, c, b, bytes, false);
+	go_on_head(sk, c, b, bytes);
 	if (c->bytes > HEAD_SIZE)
 		keep_tail(c, b, bytes);
 }
 
+/* HEAD holds the first bytes already, or is NULL. */
 static __always_inline void begin(struct sock *sk, struct connection *c, struct buffer *b,
-	const __u8 start[16], __u32 bytes, __u64 now)
+	struct head *head, const __u8 start[16], __u32 bytes, __u64 now)
 {
 	if (!b->address && c->protocol != CT_PROTOCOL_TLS)
 		c->protocol = CT_PROTOCOL_GENERIC;
@@ -75,13 +79,21 @@ static __always_inline void begin(struct sock *sk, struct connection *c, struct 
 	if (*(__u32 *)start == WORD('C', 'O', 'N', 'N'))
 		c->flags |= CONNECT;
 	c->first_ns = c->last_ns = now;
+	c->number++;
 	c->bytes = bytes;
 	c->tail = 0;
 	c->queued = 0;
 	c->reads++;
 	take_thread(c);
-	if (c->protocol == CT_PROTOCOL_HTTP)
-		keep_head(sk, c, b, bytes, true);
+	if (c->protocol != CT_PROTOCOL_HTTP)
+		return;
+	if (!head) {
+		head = head_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+		if (head)
+			start_head(head, b);
+	}
+	if (!head || head->size < (bytes < HEAD_SIZE ? bytes : HEAD_SIZE))
+		c->flags |= HEAD_GAP;
 }
 
 static __always_inline void queue(struct connection *c, __u64 now)
@@ -134,11 +146,29 @@ static __always_inline void read_start(struct buffer *b, __u8 start[16])
 		b->address = 0;
 }
 
+/* Where requests of HTTP came before, this is one more: its first bytes are read to where they
+ * stay, which is one reading instead of two. NULL: they are only in START. */
+static __always_inline struct head *read_request(
+	struct sock *sk, struct connection *c, struct buffer *b, __u8 start[16])
+{
+	struct head *head = NULL;
+
+	if (c->protocol == CT_PROTOCOL_HTTP && !(c->flags & IN_FLIGHT))
+		head = head_of(sk, 0);
+	if (head && start_head(head, b) >= 16) {
+		__builtin_memcpy(start, head->bytes, 16);
+		return head;
+	}
+	read_start(b, start);
+	return NULL;
+}
+
 static __always_inline int received(struct sock *sk, int bytes, int flags)
 {
 	__u8 start[16] __attribute__((aligned(8))) = {};
 	struct connection *c;
 	struct buffer b;
+	struct head *head;
 	__u64 now;
 
 	if (bytes <= 0 || flags & MSG_PEEK)
@@ -146,19 +176,19 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 	c = connection_of(sk);
 	if (!c || c->flags & (EXEMPT | ONE_WAY))
 		return 0;
-	now = bpf_ktime_get_boot_ns();
+	now = tick_time();
 	if (c->end == END_CLIENT) {
-		c->received_ns = now;
+		c->flags &= ~IN_FLIGHT;
 		c->bytes += bytes;
 		return 0;
 	}
 	find_buffer(&b, bytes);
-	read_start(&b, start);
+	head = read_request(sk, c, &b, start);
 	if (is_silence(c, start, bytes))
 		return 0;
 	if (!(c->flags & IN_FLIGHT)) {
 		if (may_begin(c, start, bytes))
-			begin(sk, c, &b, start, bytes, now);
+			begin(sk, c, &b, head, start, bytes, now);
 	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start)) {
 		queue(c, now);
 	} else {
@@ -167,78 +197,9 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 	return 0;
 }
 
-/* Whether the whole request has come: what a client still uploads is nobody's fault here. Bytes
- * that lie in the socket while nobody reads them are no upload. */
-static __always_inline bool is_complete(struct connection *c, struct head *head, struct work *w)
+static __always_inline bool wants_status(__u32 status)
 {
-	struct http *h = &w->http;
-	__u64 tail = c->tail;
-
-	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & (PIPELINED | HEAD_GAP) || w->out.unread)
-		return true;
-	if (!h->head_size)
-		return head->size >= HEAD_SIZE;
-	if (!h->chunked)
-		return c->bytes >= h->head_size + h->content_length;
-	if (c->bytes <= HEAD_SIZE && head->size >= h->head_size && head->size >= 8 &&
-		head->size <= HEAD_SIZE)
-		bpf_probe_read_kernel(&tail, sizeof(tail), head->bytes + head->size - 8);
-	return tail >> 24 == ((__u64)WORD('0', '\r', '\n', '\r') | (__u64)'\n' << 32);
-}
-
-static __always_inline void fill_head(struct work *w, __u32 which, struct head *head)
-{
-	__u32 size = head->size <= HEAD_SIZE ? head->size : HEAD_SIZE;
-
-	bpf_probe_read_kernel(w->head, size, head->bytes);
-	parse_head(w, which, size);
-	__builtin_memcpy(w->out.method, w->http.method, sizeof(w->out.method));
-	__builtin_memcpy(w->out.path, w->http.path, sizeof(w->out.path));
-	__builtin_memcpy(w->out.traceparent, w->http.traceparent, sizeof(w->out.traceparent));
-	__builtin_memcpy(w->out.request_id, w->http.request_id, sizeof(w->out.request_id));
-	w->out.flags |= w->http.flags;
-}
-
-static __always_inline void fill_request(
-	struct ct_request *out, struct sock *sk, struct connection *c, __u64 now)
-{
-	__builtin_memset(out, 0, sizeof(*out));
-	out->header.kind = CT_CONNECTION;
-	out->header.size = sizeof(*out);
-	out->header.time_ns = now;
-	out->start_ns = c->start_ns;
-	out->cookie = c->cookie;
-	out->inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
-	out->first_ns = c->first_ns;
-	out->last_ns = c->last_ns;
-	out->bytes_in = c->bytes;
-	out->goroutine = c->goroutine;
-	out->tgid = c->tgid;
-	out->tid = c->tid;
-	out->unread = unread_of(sk);
-	out->protocol = c->protocol;
-	out->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (c->flags & PIPELINED)
-		out->flags |= CT_REQUEST_PIPELINED;
-	if (c->end == END_CLIENT)
-		out->flags |= CT_REQUEST_CLIENT;
-	fill_addresses(sk, out->local, out->peer, &out->local_port, &out->peer_port);
-}
-
-/* Fills the request in flight of a server's socket; false: it has not all come. */
-static __always_inline bool describe(
-	struct work *w, __u32 which, struct sock *sk, struct connection *c, __u64 now)
-{
-	struct head *head;
-
-	fill_request(&w->out, sk, c, now);
-	if (c->end == END_CLIENT || c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
-		return true;
-	head = bpf_sk_storage_get(&heads, sk, NULL, 0);
-	if (!head)
-		return true;
-	fill_head(w, which, head);
-	return is_complete(c, head, w);
+	return status && status >= request_config.status_min && status <= request_config.status_max;
 }
 
 static __always_inline void report_answer(
@@ -251,9 +212,7 @@ static __always_inline void report_answer(
 
 	if (!w)
 		return;
-	if (!describe(w, which, sk, c, now) && !request_config.report_all &&
-		(!status || status < request_config.status_min ||
-			status > request_config.status_max))
+	if (!describe(w, which, sk, c, now) && !request_config.report_all && !wants_status(status))
 		return;
 	out = reserve(&events, CT_REQUEST, sizeof(*out), CT_LOSS_EVENT_RING_FULL);
 	if (!out)
@@ -283,10 +242,18 @@ static __always_inline void take_next(struct connection *c, __u64 now)
 	c->queue[1] = c->queue[2];
 	c->queue[2] = c->queue[3];
 	c->queued--;
+	c->number++;
 	c->last_ns = now;
 	c->bytes = 0;
 	c->flags |= IN_FLIGHT | PIPELINED;
 }
+
+/* Interim answers are shorter, but for those with fields: 101 and 103. A server that sends such
+ * does it with a connection's first answer as well, which is always looked at. */
+#define INTERIM_SIZE 64
+
+/* Some server here does: all answers are looked at. */
+__u32 interim_seen;
 
 /* Whether these bytes answer the request in flight; *STATUS is HTTP's, 0: not known. */
 static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *status)
@@ -299,6 +266,8 @@ static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *
 	find_buffer(&b, bytes);
 	read_start(&b, start);
 	*status = status_of(start);
+	if (*status >= 100 && *status < 200 && bytes >= INTERIM_SIZE)
+		interim_seen = 1;
 	if (*status == 101 || (c->flags & CONNECT && *status >= 200 && *status < 300))
 		c->flags |= EXEMPT;
 	else if (*status >= 100 && *status < 200)
@@ -307,10 +276,18 @@ static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *
 	return *status || !(c->flags & PIPELINED);
 }
 
+/* What is sent has to be looked at; mostly it is not, and is an answer. */
+static __always_inline bool is_looked_at(struct connection *c, __u32 bytes, bool slow)
+{
+	return slow || !c->exchanges || bytes < INTERIM_SIZE || interim_seen ||
+	       c->flags & (PIPELINED | CONNECT) || request_config.status_max;
+}
+
 static __always_inline int sent(struct sock *sk, int bytes)
 {
 	struct connection *c;
 	__u32 status = 0;
+	bool slow;
 	__u64 now;
 
 	if (bytes <= 0)
@@ -318,22 +295,25 @@ static __always_inline int sent(struct sock *sk, int bytes)
 	c = connection_of(sk);
 	if (!c)
 		return 0;
+	now = tick_time();
 	if (c->end == END_CLIENT) {
-		c->last_ns = bpf_ktime_get_boot_ns();
+		c->last_ns = now;
+		c->number++;
+		c->flags |= IN_FLIGHT;
 		c->bytes = 0;
 		take_thread(c);
 		return 0;
 	}
 	c->reads = 0;
 	c->flags &= ~ONE_WAY;
-	if (!(c->flags & IN_FLIGHT) || !is_answer(c, bytes, &status))
+	if (!(c->flags & IN_FLIGHT))
 		return 0;
-	now = bpf_ktime_get_boot_ns();
+	slow = tick_age(c->last_ns, now) >= request_config.slow_ns || request_config.report_all;
+	if (is_looked_at(c, bytes, slow) && !is_answer(c, bytes, &status))
+		return 0;
 	if (request_config.count_answers)
 		count_answer(c->tgid);
-	if (now - c->last_ns >= request_config.slow_ns || request_config.report_all ||
-		(status && status >= request_config.status_min &&
-			status <= request_config.status_max))
+	if (slow || wants_status(status))
 		report_answer(sk, c, status, now);
 	c->exchanges++;
 	c->flags &= ~(IN_FLIGHT | PIPELINED);
@@ -431,9 +411,10 @@ static __always_inline bool is_still_watched(struct connection *c)
  * when its clock began. */
 static __always_inline bool is_due(struct connection *c, __u64 last, __u64 now)
 {
-	if (c->end == END_CLIENT)
-		return last > c->received_ns && now - last >= request_config.slow_ns / 2;
-	return c->flags & IN_FLIGHT && now - last >= request_config.slow_ns;
+	__u64 slow = request_config.slow_ns;
+
+	return c->flags & IN_FLIGHT &&
+	       tick_age(last, now) >= (c->end == END_CLIENT ? slow / 2 : slow);
 }
 
 SEC("?iter/bpf_sk_storage_map")
@@ -448,7 +429,7 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!c || !sk || !is_still_watched((struct connection *)c))
 		return 0;
 	last = c->last_ns;
-	now = bpf_ktime_get_boot_ns(); /* after it, or the difference could wrap */
+	now = tick_time();
 	if (!is_due((struct connection *)c, last, now))
 		return 0;
 	w = bpf_map_lookup_elem(&works, &which);

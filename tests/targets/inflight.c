@@ -33,7 +33,7 @@ struct watched {
 };
 
 struct seen {
-	uint64_t cookie, first_ns;
+	uint64_t cookie, number;
 	bool client;
 };
 
@@ -95,12 +95,10 @@ static void print_crossing(struct requests *requests, const struct request *r)
 static bool is_new(struct seen *seen, size_t *n, const struct request *r)
 {
 	for (size_t i = 0; i < *n; i++)
-		if (seen[i].cookie == r->cookie &&
-			seen[i].first_ns == (r->client ? r->last_ns : r->first_ns))
+		if (seen[i].cookie == r->cookie && seen[i].number == r->number)
 			return false;
 	if (*n < SEEN_MAX)
-		seen[(*n)++] =
-			(struct seen){r->cookie, r->client ? r->last_ns : r->first_ns, r->client};
+		seen[(*n)++] = (struct seen){r->cookie, r->number, r->client};
 	return true;
 }
 

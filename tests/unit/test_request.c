@@ -10,7 +10,7 @@
 
 static struct request request_of(uint64_t cookie, const char *path, uint64_t age_ns)
 {
-	struct request r = {.cookie = cookie, .first_ns = 1000 + cookie, .age_ns = age_ns};
+	struct request r = {.cookie = cookie, .number = 1000 + cookie, .age_ns = age_ns};
 
 	strcpy(r.path, path);
 	return r;

@@ -19,8 +19,8 @@ static struct ct_request record_of(void)
 	struct ct_request r = {
 		.header = {.kind = CT_CONNECTION, .size = sizeof(r), .time_ns = 5000},
 		.start_ns = 70000000,
-		.first_ns = 1000,
-		.last_ns = 2000,
+		.number = 3,
+		.age_ns = 3000,
 		.bytes_in = 10,
 		.unread = 5,
 		.tgid = 7,
@@ -75,8 +75,8 @@ Test(request_decode, nothing_is_taken_for_granted)
 	struct request out;
 
 	cr_assert_eq(request_decode(&in, sizeof(in) - 1, &out), -EBADMSG);
-	in.header.time_ns = in.last_ns - 1;
-	cr_assert_eq(request_decode(&in, sizeof(in), &out), -EBADMSG, "an age below zero");
+	in.tgid = 0;
+	cr_assert_eq(request_decode(&in, sizeof(in), &out), -EBADMSG);
 	in = record_of();
 	in.protocol = 17;
 	cr_assert_eq(request_decode(&in, sizeof(in), &out), -EBADMSG);

@@ -89,7 +89,7 @@ void in_flight_keys_free(struct in_flight_keys *k)
 
 static struct in_flight_key key_of(const struct request *r)
 {
-	return (struct in_flight_key){r->cookie, r->first_ns, r->last_ns};
+	return (struct in_flight_key){r->cookie, r->number, r->bytes_in};
 }
 
 static int compare(const void *a, const void *b)
@@ -98,9 +98,9 @@ static int compare(const void *a, const void *b)
 
 	if (x->cookie != y->cookie)
 		return x->cookie < y->cookie ? -1 : 1;
-	if (x->first_ns != y->first_ns)
-		return x->first_ns < y->first_ns ? -1 : 1;
-	return (x->last_ns > y->last_ns) - (x->last_ns < y->last_ns);
+	if (x->number != y->number)
+		return x->number < y->number ? -1 : 1;
+	return (x->bytes_in > y->bytes_in) - (x->bytes_in < y->bytes_in);
 }
 
 void in_flight_keys_add(struct in_flight_keys *k, const struct request *r)

@@ -23,7 +23,7 @@ bool in_flight_queue_next_blind(struct in_flight_queue *q, struct in_flight_blin
 /* Requests by their keys. */
 struct in_flight_keys {
 	struct in_flight_key {
-		uint64_t cookie, first_ns, last_ns;
+		uint64_t cookie, number, bytes_in;
 	} * v;
 	size_t n;
 };

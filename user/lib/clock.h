@@ -18,6 +18,15 @@ static inline uint64_t clock_now_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* How far the kernel's own clock moves at a time: 1 s / CONFIG_HZ, which nothing else tells. */
+static inline uint64_t clock_tick_ns(void)
+{
+	struct timespec ts;
+
+	clock_getres(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_nsec;
+}
+
 /* One moment by two clocks: the one that nobody sets, and the one that outlasts a boot. */
 struct clock_pair {
 	uint64_t boot_ns; /* CLOCK_BOOTTIME */

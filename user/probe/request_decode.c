@@ -98,17 +98,15 @@ int request_decode(const void *record, size_t size, struct request *out)
 	if (size < sizeof(*in) || in->header.size != sizeof(*in) ||
 		(in->header.kind != CT_REQUEST && in->header.kind != CT_CONNECTION))
 		return -EBADMSG;
-	if (in->header.time_ns < in->last_ns || in->last_ns < in->first_ns || in->tgid == 0 ||
-		decode_protocol(in->protocol, &out->protocol) < 0)
+	if (in->tgid == 0 || decode_protocol(in->protocol, &out->protocol) < 0)
 		return -EBADMSG;
 	out->pid = (pid_t)in->tgid;
 	out->tid = (pid_t)in->tid;
 	out->start_ticks = in->start_ns / NSEC_PER_TICK;
 	out->cookie = in->cookie;
 	out->inode = in->inode;
-	out->first_ns = in->first_ns;
-	out->last_ns = in->last_ns;
-	out->age_ns = in->header.time_ns - in->last_ns;
+	out->number = in->number;
+	out->age_ns = in->age_ns;
 	out->bytes_in = in->bytes_in + in->unread;
 	out->goroutine = in->goroutine;
 	out->answered = in->header.kind == CT_REQUEST;

@@ -110,6 +110,7 @@ static int load(struct requests *r, const struct requests_options *options)
 	r->skeleton = s;
 	config = (struct ct_request_config *)&s->rodata->request_config;
 	config->slow_ns = options->slow_ns;
+	config->tick_ns = clock_tick_ns();
 	config->status_min = options->status_min;
 	config->status_max = options->status_max;
 	config->report_all = options->every_answer;

@@ -36,11 +36,11 @@ struct request {
 	pid_t pid; /* of the process that read last */
 	uint64_t start_ticks;
 	pid_t tid; /* the thread that read last: request_thread() tells whether it still has it */
-	uint64_t cookie; /* the socket's: with FIRST_NS, the request's key */
-	uint64_t inode;	 /* as the links of /proc/PID/fd have it, 0: not known */
-	uint64_t first_ns;
-	uint64_t last_ns;   /* when its last byte was read: the start of its clock */
-	uint64_t age_ns;    /* how long it has waited, or (answered) did wait */
+	uint64_t cookie; /* the socket's: with NUMBER, the request's key */
+	uint64_t number;
+	uint64_t inode;	    /* as the links of /proc/PID/fd have it, 0: not known */
+	uint64_t age_ns;    /* how long it has waited (answered: did wait) since its last byte was
+			       read: at least, the kernel's clock moves by ticks */
 	uint64_t bytes_in;  /* with those that lie in the socket */
 	uint64_t goroutine; /* 0: not known */
 	bool answered;

@@ -17,7 +17,7 @@
 #define STATUS_MAX 599
 
 struct key {
-	uint64_t cookie, first_ns;
+	uint64_t cookie, number;
 };
 
 struct keys {
@@ -258,12 +258,12 @@ static int compare_keys(const void *a, const void *b)
 
 	if (x->cookie != y->cookie)
 		return x->cookie < y->cookie ? -1 : 1;
-	return x->first_ns < y->first_ns ? -1 : x->first_ns > y->first_ns;
+	return x->number < y->number ? -1 : x->number > y->number;
 }
 
 static bool has_key(const struct keys *keys, const struct request *r)
 {
-	const struct key key = {r->cookie, r->first_ns};
+	const struct key key = {r->cookie, r->number};
 
 	return keys->n && bsearch(&key, keys->v, keys->n, sizeof(key), compare_keys);
 }
@@ -309,7 +309,7 @@ int request_state_pass(struct request_state *s, const struct request *requests, 
 
 		if (!is_slow(s->rule, r))
 			continue;
-		running.v[running.n++] = (struct key){r->cookie, r->first_ns};
+		running.v[running.n++] = (struct key){r->cookie, r->number};
 		if (has_key(&s->running, r))
 			continue;
 		if (!*culprit || r->age_ns > (*culprit)->age_ns)
