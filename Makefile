@@ -188,12 +188,16 @@ $(BUILD)/tests/bench/sampler: tests/bench/sampler.c $(BUILD)/libcoretrap.a
 bench-pipe: all
 	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap BENCH_DOC=docs/PERFORMANCE.md tests/bench/pipe
 
+# What watching a server for slow requests costs it, and others: nginx under wrk, three minutes.
+bench-requests: all
+	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap BENCH_DOC=docs/PERFORMANCE.md tests/bench/requests
+
 clean:
 	rm -rf $(BUILD)
 
 .PHONY: all install check check-format check-tidy check-cppcheck check-includes check-style unit unit-asan fuzz \
 	fuzz-run faults targets system vm bench \
-	bench-sampler bench-pipe clean
+	bench-sampler bench-pipe bench-requests clean
 .DELETE_ON_ERROR:
 .SECONDARY: $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 -include $(OBJECTS:.o=.d) $(BPF_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(FUZZ_SOURCES:%.c=$(BUILD)/%.d)

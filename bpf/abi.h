@@ -122,6 +122,10 @@ enum ct_mark_flags {
 	CT_MARK_STICKY = 1 << 2,  /* survives exec */
 };
 
+/* Map "mark_hints", an entry for all ids that agree in their last bits: 0 where none of them was
+ * ever marked as watched. */
+#define CT_MARK_HINTS 8192
+
 struct ct_mark {
 	__u64 start_ticks; /* as in /proc/PID/stat: start / 10 ms, all that user space can know */
 	__u64 exec_id;

@@ -39,6 +39,15 @@ struct {
 	__type(value, struct ct_mark);
 } marks __weak SEC(".maps");
 
+/* Where the marks are asked for each message of every socket, this answers most of the times: an
+ * array is looked up without a call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CT_MARK_HINTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} mark_hints __weak SEC(".maps");
+
 /* Which deaths were reported: the insert that succeeds is the one record. Freed with the process,
  * so a zombie keeps its entry and cannot be reported twice. */
 struct death_key {
@@ -126,6 +135,13 @@ static __always_inline struct ct_mark *mark_of(struct task_struct *task)
 		mark->exec_id != (__u64)BPF_CORE_READ(task, group_leader, self_exec_id))
 		return NULL;
 	return mark;
+}
+
+static __always_inline __u64 *mark_hint(__u32 tgid)
+{
+	__u32 key = tgid & (CT_MARK_HINTS - 1);
+
+	return bpf_map_lookup_elem(&mark_hints, &key);
 }
 
 static __always_inline bool is_watched(struct task_struct *task)

@@ -85,14 +85,26 @@ static __always_inline __u64 tick_age(__u64 since, __u64 now)
 	return now > since + request_config.tick_ns ? now - since - request_config.tick_ns : 0;
 }
 
-/* The one filter that everybody's traffic goes through: as cheap as can be. */
+/* The one filter that everybody's traffic goes through: as cheap as can be. As is_watched(), but
+ * the task comes typed, and is read without a call. */
 static __always_inline bool current_is_watched(void)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 tgid = task->tgid;
+	struct ct_mark *mark;
+	__u64 *hint;
 
-	if (!config.watch_unmarked && !bpf_map_lookup_elem(&marks, &tgid))
-		return false;
-	return is_watched(current_task());
+	if (!config.watch_unmarked) {
+		hint = mark_hint(tgid);
+		if (!hint || !*hint)
+			return false;
+	}
+	mark = bpf_map_lookup_elem(&marks, &tgid);
+	if (!mark || mark->start_ticks != task->group_leader->start_boottime / NSEC_PER_TICK)
+		return config.watch_unmarked;
+	if (!(mark->flags & CT_MARK_STICKY) && mark->exec_id != task->group_leader->self_exec_id)
+		return config.watch_unmarked;
+	return mark->flags & CT_MARK_WATCHED;
 }
 
 /* The state of a connection whose process is watched; new ones begin here. Most sockets have no
@@ -134,14 +146,14 @@ static __always_inline __u64 current_goroutine(__u32 tgid)
 
 static __always_inline void take_thread(struct connection *c)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tgid = id >> 32;
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 tgid = task->tgid;
 
 	if (c->tgid != tgid) {
 		c->tgid = tgid;
-		c->start_ns = BPF_CORE_READ(current_task(), group_leader, start_boottime);
+		c->start_ns = task->group_leader->start_boottime;
 	}
-	c->tid = (__u32)id;
+	c->tid = task->pid;
 	c->goroutine = current_goroutine(tgid);
 }
 

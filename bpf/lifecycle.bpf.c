@@ -32,6 +32,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	struct ct_mark *mark, inherited;
 	struct ct_fork *event;
 	__u32 tgid = BPF_CORE_READ(child, tgid);
+	__u64 *hint;
 
 	if (tgid == (__u32)BPF_CORE_READ(parent, tgid) || is_kernel_thread(child))
 		return 0; /* a thread */
@@ -42,6 +43,9 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	mark = mark_of(parent);
 	if (!mark || !(mark->flags & CT_MARK_INHERIT))
 		return 0;
+	hint = mark_hint(tgid);
+	if (hint)
+		*hint = 1;
 	inherited = *mark;
 	inherited.start_ticks = BPF_CORE_READ(child, start_boottime) / NSEC_PER_TICK;
 	inherited.exec_id = BPF_CORE_READ(child, self_exec_id);

@@ -268,9 +268,16 @@ int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_i
 		.flags = flags[verdict],
 		.tree_root = verdict == PROBE_WATCH_TREE ? (__u32)pid : 0,
 	};
-	__u32 key = (__u32)pid;
-	int r = bpf_map__update_elem(
-		p->skeleton->maps.marks, &key, sizeof(key), &mark, sizeof(mark), BPF_ANY);
+	__u32 key = (__u32)pid, hint_key = key % CT_MARK_HINTS;
+	__u64 hint = 1;
+	int r = 0;
+
+	if (mark.flags & CT_MARK_WATCHED)
+		r = bpf_map__update_elem(p->skeleton->maps.mark_hints, &hint_key, sizeof(hint_key),
+			&hint, sizeof(hint), BPF_ANY);
+	if (r == 0)
+		r = bpf_map__update_elem(
+			p->skeleton->maps.marks, &key, sizeof(key), &mark, sizeof(mark), BPF_ANY);
 
 	/* The kernel side frees the mark with the process. If that is over, nobody would. */
 	if (r == 0 && kill(pid, 0) < 0 && errno == ESRCH)
@@ -285,9 +292,11 @@ void probe_unmark(struct probe *p, pid_t pid)
 	bpf_map__delete_elem(p->skeleton->maps.marks, &key, sizeof(key), 0);
 }
 
-int probe_marks(const struct probe *p)
+int probe_share_marks(const struct probe *p, struct bpf_map *marks, struct bpf_map *hints)
 {
-	return bpf_map__fd(p->skeleton->maps.marks);
+	int r = bpf_map__reuse_fd(marks, bpf_map__fd(p->skeleton->maps.marks));
+
+	return r < 0 ? r : bpf_map__reuse_fd(hints, bpf_map__fd(p->skeleton->maps.mark_hints));
 }
 
 int probe_losses(struct probe *p, struct probe_loss out[PROBE_LOSSES_MAX])

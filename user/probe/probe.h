@@ -7,6 +7,7 @@
 
 #include "probe/event.h"
 
+struct bpf_map;
 struct probe;
 
 struct probe_options {
@@ -42,9 +43,9 @@ int probe_mark(struct probe *p, pid_t pid, uint64_t start_ticks, uint64_t exec_i
 
 void probe_unmark(struct probe *p, pid_t pid);
 
-/* The map of these marks, for other parts of the kernel side; a descriptor that stays the probe's.
- */
-int probe_marks(const struct probe *p);
+/* Other parts of the kernel side see the same marks: to be called with their maps "marks" and
+ * "mark_hints" before those are loaded. 0 or -errno. */
+int probe_share_marks(const struct probe *p, struct bpf_map *marks, struct bpf_map *hints);
 
 /* Records lost since the last call, by reason; the name is static text. Returns the number of
  * reasons filled. */

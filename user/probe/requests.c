@@ -122,7 +122,9 @@ static int load(struct requests *r, const struct requests_options *options)
 	bpf_program__set_autoload(s->progs.request_scan, true);
 	bpf_program__set_autoload(s->progs.request_sockets, true);
 	leave_out_maps(s);
-	error = options->probe ? bpf_map__reuse_fd(s->maps.marks, probe_marks(options->probe)) : 0;
+	error = options->probe
+			? probe_share_marks(options->probe, s->maps.marks, s->maps.mark_hints)
+			: 0;
 	return error < 0 ? error : request_bpf__load(s);
 }
 
