@@ -388,6 +388,39 @@ def test_one_way_protocol_is_left_alone(t):
     probe.assert_quiet()
 
 
+INTERIM = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+hints = b"HTTP/1.1 103 Early Hints\\r\\nLink: </style.css>; rel=preload; as=style; crossorigin\\r\\n\\r\\n"
+for _ in range(2):
+    s, _ = listener.accept()
+    for path in sys.argv[1:]:
+        while not s.recv(4096).endswith(b"\\r\\n\\r\\n"):
+            pass
+        s.sendall(b"HTTP/1.1 100 Continue\\r\\n\\r\\n" if path == "continue" else hints)
+        if path == "stuck":
+            time.sleep(2)
+        s.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 70\\r\\n\\r\\n" + b"x" * 70)
+"""
+
+
+def test_interim_answers_are_none(t):
+    """Behind the first answer of a connection too."""
+    _, port = server = start(t, PYTHON, "-c", INTERIM, "hints", "stuck", "continue", "stuck")
+    probe = Inflight(t, server[0].pid)
+    for _ in range(2):
+        s = connect(t, port)
+        for i in range(4):
+            send(s, f"/{i}")
+            data = b""
+            while not data.endswith(b"x" * 70):
+                data += s.recv(4096)
+        s.close()
+    probe.wait("slow", path="/1")
+    until(lambda: len(probe.of("slow")) == 4, 3, f"four slow ones; there was {probe.lines}")
+
+
 UNREAD = """
 import socket, sys, time
 listener = socket.create_server(("127.0.0.1", 0), backlog=1)
