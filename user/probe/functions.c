@@ -7,14 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/user.h>
-#include <sys/wait.h>
 
 #include "function.skel.h"
 #include "lib/cleanup.h"
 #include "probe/bpf_log.h"
 #include "probe/counters.h"
-
-#define HELPERS_MAX 64
 
 _Static_assert(FUNCTIONS_FIRINGS_MAX == CT_FIRINGS_MAX, "as documented");
 _Static_assert(sizeof(struct user_regs_struct) == SDT_WORDS * 8, "a word a register");
@@ -28,8 +25,6 @@ struct functions {
 	struct ring_buffer *ring;
 	pid_t overrun; /* taken out of the ring, not handed out yet; 0: none */
 	uint32_t instances;
-	pid_t helpers[HELPERS_MAX]; /* that take probes off */
-	size_t helper_count;
 	struct ct_call_key *keys; /* of the last scan, ROOM of each */
 	struct ct_call *values;
 	struct function_call *calls;
@@ -94,26 +89,10 @@ int functions_open(struct functions **out)
 	return 0;
 }
 
-static void reap(struct functions *f, int flags)
-{
-	size_t left = 0;
-
-	for (size_t i = 0; i < f->helper_count; i++) {
-		pid_t r;
-
-		while ((r = waitpid(f->helpers[i], NULL, flags)) < 0 && errno == EINTR)
-			;
-		if (r == 0)
-			f->helpers[left++] = f->helpers[i];
-	}
-	f->helper_count = left;
-}
-
 void functions_close(struct functions *f)
 {
 	if (!f)
 		return;
-	reap(f, 0);
 	ring_buffer__free(f->ring);
 	function_bpf__destroy(f->skeleton);
 	free(f->keys);
@@ -233,17 +212,12 @@ static void forget_calls(struct functions *f, uint32_t instance)
 
 void functions_unwatch(struct functions *f, struct function_watch *watch)
 {
-	pid_t helper;
-
 	if (!watch->instance)
 		return;
 	for (size_t i = 0; i < watch->site_count; i++)
 		bpf_map__delete_elem(f->skeleton->maps.sites, &watch->sites[i].key,
 			sizeof(watch->sites[i].key), 0);
-	reap(f, f->helper_count < HELPERS_MAX ? WNOHANG : 0);
-	uprobes_remove(&watch->probes, &helper);
-	if (helper)
-		f->helpers[f->helper_count++] = helper;
+	uprobes_remove(&watch->probes);
 	forget_calls(f, watch->instance);
 	free(watch->sites);
 	*watch = FUNCTION_WATCH_NONE;
@@ -314,7 +288,6 @@ int functions_scan(struct functions *f, const struct function_call **out, size_t
 	qsort(f->calls, count, sizeof(*f->calls), compare_entries);
 	*out = f->calls;
 	*n = count;
-	reap(f, WNOHANG);
 	return 0;
 }
 

@@ -16,7 +16,7 @@ struct functions;
 
 /* 0 or -errno, as probe_open(). Nothing is attached yet. */
 int functions_open(struct functions **out);
-/* Waits until nothing is attached any more. NULL-safe. */
+/* NULL-safe. */
 void functions_close(struct functions *f);
 
 struct functions_wish {

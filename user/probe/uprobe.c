@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/io.h"
 
 #define ENOTSUPP 524 /* the kernel's own, which no libc has */
 
@@ -36,36 +38,51 @@ int uprobes_add(struct uprobes *u, const struct bpf_program *program, pid_t tid,
 	return 0;
 }
 
-/* It holds the links as well until the other end is closed. Then its are the last references. */
-static pid_t start_helper(int *writefd)
+/* Holds the links, and nothing else of its parent's, until the other end is closed: then its are
+ * the last references. */
+_Noreturn static void run_helper(const struct uprobes *u, int readfd)
 {
+	_cleanup_free_ int *keep = calloc(u->n + 1, sizeof(*keep));
+	char byte;
+
+	for (size_t i = 0; keep && i < u->n; i++)
+		keep[i] = bpf_link__fd(u->v[i]);
+	if (keep) {
+		keep[u->n] = readfd;
+		io_close_others(keep, u->n + 1);
+	}
+	while (read(readfd, &byte, 1) < 0 && errno == EINTR)
+		;
+	_exit(0);
+}
+
+/* Nobody's child: there is no use in waiting for it. -1: there is none. */
+static int start_helper(const struct uprobes *u)
+{
+	_cleanup_close_ int readfd = -1, writefd = -1;
 	int fds[2];
 	pid_t pid;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		return 0;
+		return -1;
+	readfd = fds[0];
+	writefd = fds[1];
 	pid = fork();
 	if (pid == 0) {
-		char byte;
-
-		close(fds[1]);
-		while (read(fds[0], &byte, 1) < 0 && errno == EINTR)
-			;
+		cleanup_close(&writefd);
+		if (fork() == 0)
+			run_helper(u, readfd);
 		_exit(0);
 	}
-	close(fds[0]);
-	if (pid < 0)
-		close(fds[1]);
-	else
-		*writefd = fds[1];
-	return pid < 0 ? 0 : pid;
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return TAKE_FD(writefd);
 }
 
-void uprobes_remove(struct uprobes *u, pid_t *helper)
+void uprobes_remove(struct uprobes *u)
 {
-	_cleanup_close_ int writefd = -1;
+	_cleanup_close_ int writefd = u->n ? start_helper(u) : -1;
 
-	*helper = u->n ? start_helper(&writefd) : 0;
 	for (size_t i = 0; i < u->n; i++)
 		bpf_link__destroy(u->v[i]);
 	free(u->v);

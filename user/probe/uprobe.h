@@ -19,6 +19,6 @@ struct uprobes {
 int uprobes_add(struct uprobes *u, const struct bpf_program *program, pid_t tid, int fd,
 	uint64_t offset, uint64_t semaphore);
 
-/* Takes them off. The kernel waits milliseconds for each, so a process of its own does; *HELPER is
- * its pid, to be waited for, or 0 where there is none. Programs may run until it has ended. */
-void uprobes_remove(struct uprobes *u, pid_t *helper);
+/* Takes them off. The kernel waits some 10 milliseconds and more for each, one after the other, so
+ * a process that nobody has to wait for does: programs may run until then. */
+void uprobes_remove(struct uprobes *u);

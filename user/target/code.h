@@ -18,7 +18,7 @@ struct code_exit {
 	uint8_t condition; /* as in the instruction: its low four bits */
 };
 
-#define CODE_EXITS_MAX 1024
+#define CODE_EXITS_MAX 256 /* each costs when it is probed, and more when that ends */
 
 /* The returns in RANGES, which are all parts of one function, and the jumps that may lead out of
  * them. Those whose target is computed are among them, unless it is looked up in a table. Returns

@@ -28,7 +28,7 @@ struct place {
 	struct sdt_argument argument;
 };
 
-#define PLACES_MAX     1100 /* CODE_EXITS_MAX and the entries */
+#define PLACES_MAX     320 /* CODE_EXITS_MAX and the entries */
 #define PLACES_WHY_MAX 256
 #define SDT_WORDS      27 /* of user_regs_struct */
 
