@@ -178,34 +178,18 @@ static int open_signals(struct watching *w)
 
 static int open_stages(struct watching *w)
 {
-	struct deaths_context context = {
-		.rules = &w->rules,
-		.ledger = w->ledger,
-		.feed = &w->feed,
-		.followups = w->followups,
-		.broker = w->broker,
-		.output = &w->output,
-	};
-	struct lives_context lives = {
-		.rules = &w->rules,
-		.ledger = w->ledger,
-		.feed = &w->feed,
-		.followups = w->followups,
-		.at_once = w->options->limits ? w->options->limits->live_at_once : 1,
-		.output = &w->output,
-	};
-	struct exits_context exits = {
+	const struct trip_context context = {
 		.rules = &w->rules,
 		.ledger = w->ledger,
 		.feed = &w->feed,
 		.followups = w->followups,
 		.output = &w->output,
 	};
-	int r = exits_new(&exits, &w->exits);
+	uint64_t at_once = w->options->limits ? w->options->limits->live_at_once : 1;
+	int r = exits_new(&context, &w->exits);
 
-	lives.exits = w->exits;
-	r = r < 0 ? r : deaths_new(&context, &w->deaths);
-	return r < 0 ? r : lives_new(&lives, &w->lives);
+	r = r < 0 ? r : deaths_new(&context, w->broker, &w->deaths);
+	return r < 0 ? r : lives_new(&context, w->exits, at_once, &w->lives);
 }
 
 static int open_loop(struct watching *w)

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include "cli/frames.h"
+#include "cli/wakeups.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -42,7 +42,8 @@ struct death {
 };
 
 struct deaths {
-	struct deaths_context context;
+	struct trip_context context;
+	struct broker *broker; /* NULL: no handler will ask */
 	int epollfd;
 	struct death *head;
 	size_t unwinders;
@@ -50,20 +51,17 @@ struct deaths {
 	const char *closed; /* why nothing is captured any more; NULL: it is */
 };
 
-int deaths_new(const struct deaths_context *context, struct deaths **out)
+int deaths_new(const struct trip_context *context, struct broker *broker, struct deaths **out)
 {
 	struct deaths *d = calloc(1, sizeof(*d));
+	int r = d ? wakeups_open(&d->epollfd) : -ENOMEM;
 
-	if (!d)
-		return -ENOMEM;
-	d->context = *context;
-	d->epollfd = epoll_create1(EPOLL_CLOEXEC);
-	if (d->epollfd < 0) {
-		int r = -errno;
-
+	if (r < 0) {
 		free(d);
 		return r;
 	}
+	d->context = *context;
+	d->broker = broker;
 	*out = d;
 	return 0;
 }
@@ -172,12 +170,10 @@ static void answer(struct deaths *d, struct death *death)
 		decision.what = &what;
 	}
 	if (r == 0)
-		r = broker_answer(
-			d->context.broker, death->conversation, &decision, death->trip, fd);
+		r = broker_answer(d->broker, death->conversation, &decision, death->trip, fd);
 	if (r == -EMSGSIZE &&
 		json_object_del(death->trip, "stack") == 0) /* the capture unwinds for itself */
-		r = broker_answer(
-			d->context.broker, death->conversation, &decision, death->trip, fd);
+		r = broker_answer(d->broker, death->conversation, &decision, death->trip, fd);
 	if (r < 0 && decision.capture)
 		fail(d, death, "handler-unreachable", strerror(-r));
 }
@@ -243,7 +239,6 @@ static void decide(struct deaths *d, struct death *death)
  * executable. */
 static bool start_unwinder(struct deaths *d, struct death *death)
 {
-	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = death};
 	int r = death->gone ? -ESRCH : frames_start(death->event, &death->unwind);
 
 	if (r < 0) {
@@ -252,8 +247,7 @@ static bool start_unwinder(struct deaths *d, struct death *death)
 	}
 	if (r < 0)
 		return false;
-	if (epoll_ctl(d->epollfd, EPOLL_CTL_ADD, unwind_fd(death->unwind), &interest) < 0)
-		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	wakeups_add(d->epollfd, unwind_fd(death->unwind));
 	d->unwinders++;
 	return true;
 }

@@ -12,26 +12,16 @@
 #include <stdint.h>
 
 #include "capture/broker.h"
-#include "cli/destination.h"
-#include "cli/followups.h"
+#include "cli/trip_context.h"
 #include "cli/trip_counts.h"
 #include "probe/event.h"
-#include "rules/rule_set.h"
-#include "sink/feed.h"
 #include "target/process.h"
-
-struct deaths_context {
-	const struct rule_set *rules;
-	struct ledger *ledger;
-	const struct feed *feed;
-	struct followups *followups; /* run what follows a capture */
-	struct broker *broker;	     /* NULL: no handler will ask */
-	struct destination *output;
-};
 
 struct deaths;
 
-int deaths_new(const struct deaths_context *context, struct deaths **out);
+/* CONTEXT is copied. BROKER: borrowed, NULL: no handler will ask. 0 or -errno, as for the others.
+ */
+int deaths_new(const struct trip_context *context, struct broker *broker, struct deaths **out);
 void deaths_free(struct deaths *d);
 /* Readable when deaths_progress() has something to do. */
 int deaths_fd(const struct deaths *d);

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 
 #include "cli/exit_watch.h"
+#include "cli/wakeups.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -29,27 +30,23 @@ struct traced {
 };
 
 struct exits {
-	struct exits_context context;
+	struct trip_context context;
 	int epollfd;
 	struct traced *head;
 	struct trip_counts counts;
 	const char *closed; /* why nothing is captured any more; NULL: it is */
 };
 
-int exits_new(const struct exits_context *context, struct exits **out)
+int exits_new(const struct trip_context *context, struct exits **out)
 {
 	struct exits *e = calloc(1, sizeof(*e));
+	int r = e ? wakeups_open(&e->epollfd) : -ENOMEM;
 
-	if (!e)
-		return -ENOMEM;
-	e->context = *context;
-	e->epollfd = epoll_create1(EPOLL_CLOEXEC);
-	if (e->epollfd < 0) {
-		int r = -errno;
-
+	if (r < 0) {
 		free(e);
 		return r;
 	}
+	e->context = *context;
 	*out = e;
 	return 0;
 }
@@ -111,7 +108,6 @@ static int start(struct exits *e, struct traced *t)
 	const struct rule *rule = &e->context.rules->v[t->rule];
 	const struct capture_options what = destination_options(&t->output, &rule->what);
 	_cleanup_process_ struct process process = PROCESS_NONE;
-	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = t};
 	struct exit_watch_request request = {.process = &process,
 		.wish = rule->exit,
 		.code = rule->exit_code,
@@ -128,8 +124,7 @@ static int start(struct exits *e, struct traced *t)
 	if (r < 0)
 		return r;
 	t->answered = false;
-	if (epoll_ctl(e->epollfd, EPOLL_CTL_ADD, exit_watch_fd(t->watch), &interest) < 0)
-		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	wakeups_add(e->epollfd, exit_watch_fd(t->watch));
 	return 0;
 }
 

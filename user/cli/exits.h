@@ -6,24 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/destination.h"
-#include "cli/followups.h"
 #include "cli/targets.h"
+#include "cli/trip_context.h"
 #include "cli/trip_counts.h"
-#include "rules/rule_set.h"
-#include "sink/feed.h"
-
-struct exits_context {
-	const struct rule_set *rules;
-	struct ledger *ledger;
-	const struct feed *feed;
-	struct followups *followups;
-	struct destination *output;
-};
 
 struct exits;
 
-int exits_new(const struct exits_context *context, struct exits **out);
+int exits_new(const struct trip_context *context, struct exits **out);
 /* The targets go on, untraced. NULL-safe. */
 void exits_free(struct exits *e);
 /* Readable when exits_progress() has something to do. */

@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 
 #include "cli/actions.h"
+#include "cli/wakeups.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
@@ -23,17 +23,13 @@ struct followups {
 int followups_new(const struct feed *feed, struct followups **out)
 {
 	struct followups *f = calloc(1, sizeof(*f));
+	int r = f ? wakeups_open(&f->epollfd) : -ENOMEM;
 
-	if (!f)
-		return -ENOMEM;
-	f->feed = feed;
-	f->epollfd = epoll_create1(EPOLL_CLOEXEC);
-	if (f->epollfd < 0) {
-		int r = -errno;
-
+	if (r < 0) {
 		free(f);
 		return r;
 	}
+	f->feed = feed;
 	*out = f;
 	return 0;
 }
@@ -65,15 +61,13 @@ int followups_fd(const struct followups *f)
 static int start(struct followups *f, const struct actions_request *request)
 {
 	struct followup *followup = calloc(1, sizeof(*followup));
-	struct epoll_event interest = {.events = EPOLLIN};
 	int r = followup ? actions_start(request, &followup->run) : -ENOMEM;
 
 	if (r < 0) {
 		free(followup);
 		return r;
 	}
-	if (epoll_ctl(f->epollfd, EPOLL_CTL_ADD, actions_fd(followup->run), &interest) < 0)
-		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	wakeups_add(f->epollfd, actions_fd(followup->run));
 	followup->next = f->head;
 	f->head = followup;
 	return 0;

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -16,11 +15,11 @@
 #include "cli/capture_result.h"
 #include "cli/handler_guard.h"
 #include "cli/live.h"
+#include "cli/wakeups.h"
 #include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
-#include "lib/log.h"
 #include "sink/incident.h"
 
 #define QUEUE_MAX                                                                      \
@@ -38,27 +37,28 @@ struct live {
 };
 
 struct lives {
-	struct lives_context context;
+	struct trip_context context;
+	struct exits *exits;
+	uint64_t at_once;
 	int epollfd;
 	struct live *head; /* the first ones are under way */
 	struct trip_counts counts;
 	bool closed; /* nothing is tried again */
 };
 
-int lives_new(const struct lives_context *context, struct lives **out)
+int lives_new(const struct trip_context *context, struct exits *exits, uint64_t at_once,
+	struct lives **out)
 {
 	struct lives *l = calloc(1, sizeof(*l));
+	int r = l ? wakeups_open(&l->epollfd) : -ENOMEM;
 
-	if (!l)
-		return -ENOMEM;
-	l->context = *context;
-	l->epollfd = epoll_create1(EPOLL_CLOEXEC);
-	if (l->epollfd < 0) {
-		int r = -errno;
-
+	if (r < 0) {
 		free(l);
 		return r;
 	}
+	l->context = *context;
+	l->exits = exits;
+	l->at_once = at_once;
 	*out = l;
 	return 0;
 }
@@ -154,7 +154,7 @@ static int capture(const struct lives *l, const struct live *live, int output_fd
 		.trigger = trip_kind_name(live->trip.trip.kind),
 		.output_fd = output_fd,
 		.background = true,
-		.at_once = (unsigned int)l->context.at_once};
+		.at_once = (unsigned int)l->at_once};
 	struct live_plan plan;
 	int r = process_open(live->trip.trip.pid, &process);
 
@@ -196,7 +196,6 @@ _Noreturn static void work(
 
 static int start(struct lives *l, struct live *live)
 {
-	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = live};
 	int output_fd = destination_begin(l->context.output);
 	pid_t parent = getpid();
 
@@ -205,7 +204,7 @@ static int start(struct lives *l, struct live *live)
 	live->resultfd = memfd_create("result", MFD_CLOEXEC);
 	if (live->resultfd < 0)
 		return -errno;
-	exits_pause(l->context.exits, live->trip.trip.pid, live->trip.trip.start_ticks);
+	exits_pause(l->exits, live->trip.trip.pid, live->trip.trip.start_ticks);
 	live->worker = fork();
 	if (live->worker == 0)
 		work(l, live, output_fd, parent);
@@ -214,8 +213,8 @@ static int start(struct lives *l, struct live *live)
 		return -errno;
 	}
 	live->pidfd = pidfd_open(live->worker, 0);
-	if (live->pidfd < 0 || epoll_ctl(l->epollfd, EPOLL_CTL_ADD, live->pidfd, &interest) < 0)
-		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	if (live->pidfd >= 0) /* else the loop's tick will see to it */
+		wakeups_add(l->epollfd, live->pidfd);
 	return 0;
 }
 
@@ -223,7 +222,6 @@ static int start_before(struct lives *l, struct live *live)
 {
 	const struct live_trip *trip = &live->trip;
 	_cleanup_process_ struct process process = PROCESS_NONE;
-	struct epoll_event interest = {.events = EPOLLIN, .data.ptr = live};
 	struct actions_request request = {.list = &l->context.rules->v[trip->rule].before,
 		.incident = trip->event,
 		.when = ACTIONS_BEFORE};
@@ -237,8 +235,8 @@ static int start_before(struct lives *l, struct live *live)
 		process.start_ticks == trip->trip.start_ticks)
 		request.process = &process;
 	r = actions_start(&request, &live->before);
-	if (r == 0 && epoll_ctl(l->epollfd, EPOLL_CTL_ADD, actions_fd(live->before), &interest) < 0)
-		log_debug("event=epoll errno=%d", errno); /* the tick will see to it */
+	if (r == 0)
+		wakeups_add(l->epollfd, actions_fd(live->before));
 	return r;
 }
 
@@ -372,7 +370,7 @@ static int progress_one(struct lives *l, struct live *live)
 		if (!has_ended(live))
 			return 0;
 		finish(l, live);
-		exits_resume(l->context.exits, live->trip.trip.pid, live->trip.trip.start_ticks);
+		exits_resume(l->exits, live->trip.trip.pid, live->trip.trip.start_ticks);
 		return 1;
 	}
 	r = prepare(l, live);
@@ -388,7 +386,7 @@ void lives_progress(struct lives *l)
 {
 	uint64_t at_once = 0;
 
-	for (struct live **at = &l->head; *at && at_once < l->context.at_once;) {
+	for (struct live **at = &l->head; *at && at_once < l->at_once;) {
 		struct live *live = *at;
 
 		if (!progress_one(l, live)) {

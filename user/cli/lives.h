@@ -10,27 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/destination.h"
 #include "cli/exits.h"
-#include "cli/followups.h"
+#include "cli/trip_context.h"
 #include "cli/trip_counts.h"
-#include "rules/rule_set.h"
-#include "sink/feed.h"
 #include "target/process.h"
-
-struct lives_context {
-	const struct rule_set *rules;
-	struct ledger *ledger;
-	const struct feed *feed;
-	struct followups *followups; /* run what follows a capture */
-	struct exits *exits;	     /* let go of what is captured */
-	struct destination *output;
-	uint64_t at_once; /* captures, at least 1 */
-};
 
 struct lives;
 
-int lives_new(const struct lives_context *context, struct lives **out);
+/* EXITS, borrowed, let go of what is captured. AT_ONCE: captures, at least 1. */
+int lives_new(const struct trip_context *context, struct exits *exits, uint64_t at_once,
+	struct lives **out);
 /* Captures under way are broken off; nobody is harmed. */
 void lives_free(struct lives *l);
 /* Readable when lives_progress() has something to do. */
