@@ -23,21 +23,36 @@ int wait_parse(const char *text, struct thread_wait *out)
 	uint64_t arguments[3] = {0};
 	long call;
 
-	*out = (struct thread_wait){.call = -1};
-	if (strncmp(text, "running", 7) == 0)
+	*out = (struct thread_wait){.call = -1, .runs = strncmp(text, "running", 7) == 0};
+	if (out->runs)
 		return 0;
 	if (sscanf(text, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64, &call, &arguments[0],
 		    &arguments[1], &arguments[2]) < 2)
 		return -EINVAL;
 	if (call < 0) { /* what follows is no argument, but where it stands */
 		out->sp = arguments[0];
+		out->pc = arguments[1];
 		return 0;
 	}
-	if (sscanf(text, "%*d %*x %*x %*x %*x %*x %*x %" SCNx64, &out->sp) != 1)
-		out->sp = 0;
+	if (sscanf(text, "%*d %*x %*x %*x %*x %*x %*x %" SCNx64 " %" SCNx64, &out->sp, &out->pc) !=
+		2)
+		out->sp = out->pc = 0;
 	out->call = call;
 	memcpy(out->arguments, arguments, sizeof(arguments));
 	return 0;
+}
+
+int wait_read_fd(int fd, struct thread_wait *out)
+{
+	char text[512];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -ESRCH;
+	text[n] = '\0';
+	return wait_parse(text, out);
 }
 
 static int read_task_file(int procfd, pid_t tid, const char *name, size_t max, char **out)
@@ -69,6 +84,28 @@ int wait_read_stack(int procfd, pid_t tid, char **out)
 	int r = read_task_file(procfd, tid, "stack", WAIT_STACK_MAX, out);
 
 	return r == -ENOENT ? -ESRCH : r;
+}
+
+int wait_parse_status(const char *text, struct thread_status *out)
+{
+	const char *state = strstr(text, "\nState:\t"),
+		   *switches = strstr(text, "\nvoluntary_ctxt_switches:\t");
+
+	if (!state || !switches ||
+		sscanf(switches, "\nvoluntary_ctxt_switches:\t%" SCNu64, &out->switches) != 1)
+		return -EINVAL;
+	out->state = state[strlen("\nState:\t")];
+	return 0;
+}
+
+int wait_read_status(int procfd, pid_t tid, struct thread_status *out)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = read_task_file(procfd, tid, "status", 8192, &text);
+
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
+	return wait_parse_status(text, out);
 }
 
 char *wait_call_name(const struct thread_wait *w)
@@ -107,6 +144,20 @@ enum wait_kind wait_kind(const struct thread_wait *w)
 		return WAIT_RECEIVE;
 	default:
 		return WAIT_OTHER;
+	}
+}
+
+enum loop_call wait_loop_call(const struct thread_wait *w)
+{
+	switch (wait_kind(w)) {
+	case WAIT_EPOLL:
+		return LOOP_EPOLL;
+	case WAIT_POLL:
+		return w->arguments[1] ? LOOP_POLL : LOOP_NONE;
+	case WAIT_SELECT:
+		return w->arguments[0] ? LOOP_POLL : LOOP_NONE;
+	default:
+		return LOOP_NONE;
 	}
 }
 
