@@ -30,7 +30,7 @@ LIBRARY := $(filter-out $(BUILD)/user/main.o,$(OBJECTS))
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c))
 BPF_OBJECTS := $(BPF_SOURCES:%.c=$(GENERATED)/%.o)
 SKELETON := $(GENERATED)/coretrap.skel.h $(GENERATED)/sample.skel.h $(GENERATED)/request.skel.h \
-	$(GENERATED)/function.skel.h
+	$(GENERATED)/function.skel.h $(GENERATED)/stall.skel.h
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c))
 UNIT_OBJECTS := $(UNIT_SOURCES:%.c=$(BUILD)/%.o)
 UNIT := $(if $(UNIT_SOURCES),$(BUILD)/tests/unit/run)
@@ -69,7 +69,7 @@ $(GENERATED)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
 		-idirafter /usr/include/$(ARCH)-linux-gnu -MMD -MP -c -o $@ $<
 
 # One object of all programs that are loaded together. The others run without them.
-ALONE := sample request function
+ALONE := sample request function stall
 $(GENERATED)/coretrap.bpf.o: $(filter-out $(ALONE:%=$(GENERATED)/bpf/%.bpf.o),$(BPF_OBJECTS))
 	$(call QUIET,BPFOBJ,$@)$(BPFTOOL) gen object $@ $^
 

@@ -23,6 +23,7 @@ enum ct_kind {
 	CT_CONNECTION,	 /* struct ct_request: a request that waits, or a peer that is waited for */
 	CT_SOCKET,	 /* struct ct_socket: work that lies in a socket */
 	CT_OVERRUN,	 /* struct ct_overrun: probes on a process' code fire too often */
+	CT_ROUNDS,	 /* struct ct_rounds: a loop goes round */
 };
 
 struct ct_header {
@@ -352,6 +353,23 @@ struct ct_call {
 	__u32 padding;
 };
 
+/* So often a suspect comes out of its wait before user space is told. */
+#define CT_ROUNDS_TOLD 8
+
+/* Map "suspects": a thread that is watched for coming out of its wait. */
+struct ct_suspect {
+	__u64 rounds;  /* so often it did, since user space made the entry */
+	__u64 last_ns; /* CLOCK_MONOTONIC, the last time */
+};
+
+struct ct_rounds {
+	struct ct_header header;
+	__u32 tid;
+	__u32 padding;
+};
+
+_Static_assert(sizeof(struct ct_suspect) == 16, "ABI");
+_Static_assert(sizeof(struct ct_rounds) == 40, "ABI");
 _Static_assert(sizeof(struct ct_firing) == 16, "ABI");
 _Static_assert(sizeof(struct ct_overrun) == 40, "ABI");
 _Static_assert(sizeof(struct ct_site_key) == 16, "ABI");

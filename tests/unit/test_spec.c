@@ -116,6 +116,8 @@ static const struct {
 		"--request-slow-share"},
 	{"all request-slow=1s duration=1s", "request-slow", "--duration"},
 	{"all unread=1s duration=1s", "unread", "--duration"},
+	{"all stall=1s duration=1s", "stall", "--duration"},
+	{"all all-of cpu=80 memory=1G stall=1s", "all-of", "--stall"},
 	{"all function=:f=1s duration=1s", "function", "--duration"},
 	{"all function=:f=1s function=:f=2s", "function", "twice"},
 	{"all all-of cpu=80 memory=1G function=:f=1s", "all-of", "--function"},
@@ -155,7 +157,7 @@ Test(spec, one_value_is_given_once_and_many_add_up)
 	expect_accepted("all request-slow=1s request-path=/a request-path=/b request-exclude=/c "
 			"request-count=10/60s max-pause=10ms snapshot=fork then=kill");
 	expect_accepted("all request-slow=1s request-slow-share=80%/2m request-status=500-599 "
-			"request-count=2/1s unread=1s cpu=80");
+			"request-count=2/1s unread=1s stall=1s cpu=80");
 	expect_accepted("name=a name=b signal=SEGV signal=ABRT all-of=false tree tree");
 }
 
@@ -273,8 +275,8 @@ Test(spec, names_no_flags_to_those_who_have_none)
 
 Test(spec, a_request_alone_waits_for_no_death)
 {
-	static const char *const alone[] = {
-		"all request-slow=250ms", "all request-status=503", "all unread=2s"};
+	static const char *const alone[] = {"all request-slow=250ms", "all request-status=503",
+		"all unread=2s", "all stall=2s"};
 	char storage[512];
 
 	for (size_t i = 0; i < ARRAY_SIZE(alone); i++) {

@@ -57,6 +57,7 @@ static const struct {
 	{"request-status", "all", "500-599 503 100-599",
 		"0 99 600 599-500 500- -599 500-600 5xx 18446744073709551616"},
 	{"unread", "all", "50ms 1s 1h", "0 49ms 2h -1 1e9 x"},
+	{"stall", "all", "50ms 1s 1h", "0 49ms 2h -1 1e9 x 80%"},
 	{"function", "all",
 		"libc.so.6:fsync=2s :main.(*T).Do=10ms /bin/x:f=1h x:operator===1s "
 		"usdt:libc.so.6:libc:a,b=1s usdt::p:a,b@1=1s",
@@ -195,6 +196,7 @@ static const char *const opposed[][2] = {
 	{"all-of", "request-slow-share"},
 	{"all-of", "request-status"},
 	{"all-of", "unread"},
+	{"all-of", "stall"},
 	{"all-of", "function"},
 	{"request-count", "request-slow-share"},
 };

@@ -44,7 +44,8 @@ static int open_probe(struct watching *w)
 	/* Where every process matches, which ones there are is of interest to the sampler, and for
 	 * exits, of which the kernel side does not tell enough. */
 	bool finds = !all || rule_set_sampling(&w->rules) || rule_set_exiting(&w->rules) ||
-		     rule_set_serving(&w->rules) || rule_set_entering(&w->rules);
+		     rule_set_serving(&w->rules) || rule_set_entering(&w->rules) ||
+		     rule_set_stalling(&w->rules);
 	struct probe_options options = {
 		.fatal_mask = rule_set_fatal_signals(&w->rules),
 		.first_chance_mask = rule_set_first_chance(&w->rules),
@@ -153,6 +154,18 @@ static int open_inside(struct watching *w)
 	return r;
 }
 
+static int open_stalls(struct watching *w)
+{
+	int r;
+
+	if (!rule_set_stalling(&w->rules))
+		return 0;
+	r = stalls_open(&w->targets, &w->stalls);
+	for (const struct target *t = w->targets.head; r == 0 && t; t = t->next)
+		r = stalls_watch(w->stalls, t);
+	return r < 0 ? fail("stall", r) : 0;
+}
+
 static int watch_fd(const struct watching *w, int fd)
 {
 	struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
@@ -214,6 +227,8 @@ static int open_loop(struct watching *w)
 		r = r < 0 ? r : watch_fd(w, in_flight_fd(w->in_flight));
 	if (w->inside)
 		r = r < 0 ? r : watch_fd(w, inside_fd(w->inside));
+	if (w->stalls)
+		r = r < 0 ? r : watch_fd(w, stalls_fd(w->stalls));
 	return r < 0 ? r : watch_fd(w, broker_fd(w->broker));
 }
 
@@ -259,6 +274,7 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 	r = r < 0 ? r : open_thresholds(w);
 	r = r < 0 ? r : open_in_flight(w);
 	r = r < 0 ? r : open_inside(w);
+	r = r < 0 ? r : open_stalls(w);
 	r = r < 0 ? r : open_loop(w);
 	if (r < 0)
 		return r;
@@ -289,6 +305,7 @@ void watching_disarm(struct watching *w)
 	deaths_free(w->deaths);
 	thresholds_close(w->thresholds);
 	in_flight_close(w->in_flight);
+	stalls_close(w->stalls);
 	inside_close(w->inside);
 	targets_free(&w->targets);
 	broker_close(&w->broker);

@@ -187,6 +187,8 @@ json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets
 		put_requests(event, rule);
 	if (rule->unread_ns)
 		json_put_int(event, "unread_ms", (int64_t)(rule->unread_ns / NSEC_PER_MSEC));
+	if (rule->stall_ns)
+		json_put_int(event, "stall_ms", (int64_t)(rule->stall_ns / NSEC_PER_MSEC));
 	if (rule->functions.n)
 		put_functions(event, &rule->functions);
 	if (rule->exit != EXIT_WISH_NONE)

@@ -47,6 +47,8 @@ static void take_birth(struct watching *w, const struct event *e)
 	r = w->thresholds ? thresholds_watch(w->thresholds, target) : 0;
 	if (r == 0 && w->in_flight)
 		r = in_flight_watch(w->in_flight, target);
+	if (r == 0 && w->stalls)
+		r = stalls_watch(w->stalls, target);
 	if (r == 0 && w->inside)
 		r = inside_watch(w->inside, target);
 	if (r < 0)
@@ -414,6 +416,60 @@ void watching_functions(struct watching *w)
 		begin_function(w, &trip);
 	while (inside_next_note(w->inside, &note))
 		watching_say_note(w, &note);
+}
+
+static void begin_stall(struct watching *w, const struct stall_trip *t)
+{
+	const struct target *target = targets_get(&w->targets, t->pid, t->start_ticks);
+	struct live_trip trip = {.rule = t->rule,
+		.tid = t->report.tid,
+		.trip = trip_by_process(
+			TRIP_STALL, t->pid, t->start_ticks, clock_now_ns(CLOCK_BOOTTIME))};
+	int r;
+
+	if (!target)
+		return;
+	trip.event = incident_trip_stall(&target->identity, w->rules.v[t->rule].name, &t->report,
+		clock_now_ns(CLOCK_REALTIME));
+	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
+	if (r < 0)
+		log_error("event=trip pid=%d errno=%d", t->pid, -r);
+}
+
+static void say_unprobed(const struct watching *w, const struct stall_loss *l)
+{
+	const struct target *target = targets_get(&w->targets, l->pid, l->start_ticks);
+	json_t *event = target ? incident_new("loss", clock_now_ns(CLOCK_REALTIME)) : NULL;
+
+	if (!target)
+		return;
+	if (event) {
+		json_put_text(event, "reason", l->reason);
+		json_put_text(event, "detail", l->detail);
+		json_put(event, "process", incident_process(&target->identity));
+	}
+	feed_say(&w->feed, event);
+}
+
+static void restart_stalls(void *arg, pid_t pid, uint64_t start_ticks, size_t rule)
+{
+	(void)rule; /* it stands still for all of them */
+	stalls_restart(arg, pid, start_ticks);
+}
+
+void watching_loops(struct watching *w)
+{
+	struct stall_trip trip;
+	struct stall_loss loss;
+
+	if (!w->stalls)
+		return;
+	lives_each(w->lives, restart_stalls, w->stalls);
+	stalls_pass(w->stalls);
+	while (stalls_next(w->stalls, &trip) && !w->closing)
+		begin_stall(w, &trip);
+	while (stalls_next_loss(w->stalls, &loss))
+		say_unprobed(w, &loss);
 }
 
 void watching_check(struct watching *w)

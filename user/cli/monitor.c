@@ -128,6 +128,7 @@ static void loop(struct monitor *m)
 		followups_progress(w->followups);
 		watching_serve(w);
 		watching_functions(w);
+		watching_loops(w);
 		close_down(m, now);
 		if (now >= m->next_check_ns) {
 			m->next_check_ns = now + CHECK_NS;

@@ -37,6 +37,7 @@ enum { /* options without a letter */
 	OPT_REQUEST_SLOW_SHARE,
 	OPT_REQUEST_STATUS,
 	OPT_UNREAD,
+	OPT_STALL,
 	OPT_FUNCTION,
 	OPT_EVERY,
 	OPT_RATE,
@@ -95,6 +96,8 @@ static const struct argp_option options[] = {
 		"it has answered with one of these (HTTP/1)", 2},
 	{"unread", OPT_UNREAD, "TIME", 0,
 		"bytes, or connections, have lain in its sockets for so long", 2},
+	{"stall", OPT_STALL, "TIME", 0,
+		"an event loop came out of its wait, and has not gone back for so long", 2},
 	{"function", OPT_FUNCTION, "FILE:SYMBOL=TIME", 0,
 		"this function was entered and not left for so long; the executable's without "
 		"FILE; "

@@ -14,6 +14,7 @@
 #include "cli/launch.h"
 #include "cli/lives.h"
 #include "cli/monitor.h"
+#include "cli/stalls.h"
 #include "cli/targets.h"
 #include "cli/thresholds.h"
 #include "probe/probe.h"
@@ -36,6 +37,7 @@ struct watching {
 	struct thresholds *thresholds; /* NULL: no rule has one */
 	struct in_flight *in_flight;   /* NULL: no rule looks at sockets */
 	struct inside *inside;	       /* NULL: no rule watches functions */
+	struct stalls *stalls;	       /* NULL: no rule looks at event loops */
 	struct launch launch;
 	struct janitor janitor;
 	uint64_t captured; /* so many, when the janitor was called */
@@ -71,6 +73,8 @@ void watching_serve(struct watching *w);
 void watching_functions(struct watching *w);
 /* Something of a function is not as a rule wants it: a `loss`. */
 void watching_say_note(const struct watching *w, const struct inside_note *note);
+/* The same of event loops. */
+void watching_loops(struct watching *w);
 /* What became of all trips. */
 struct trip_counts watching_counts(const struct watching *w);
 /* Once a second: what was lost, what ended unseen, who owns the core pattern. */

@@ -22,7 +22,7 @@ bool rule_wants_requests(const struct rule *r)
 
 bool rule_wants_living(const struct rule *r)
 {
-	return r->armed || rule_wants_requests(r) || r->unread_ns || r->functions.n;
+	return r->armed || rule_wants_requests(r) || r->unread_ns || r->stall_ns || r->functions.n;
 }
 
 static bool wants_exit(const struct rule *r, int code)

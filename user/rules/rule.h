@@ -42,6 +42,8 @@ struct rule {
 	struct request_rule request;
 	struct function_rule functions;
 	uint64_t unread_ns; /* work has lain in its sockets for so long; 0: not asked for */
+	uint64_t
+		stall_ns; /* an event loop has not gone back to its wait for so long; 0: the same */
 	/* HOW OFTEN */
 	uint64_t count;	   /* captures (or trips, where nothing is captured), 0: no end */
 	uint64_t every_ns; /* at least this long between two captures */

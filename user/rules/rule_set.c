@@ -51,6 +51,16 @@ uint64_t rule_set_entering(const struct rule_set *s)
 	return mask;
 }
 
+uint64_t rule_set_stalling(const struct rule_set *s)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].stall_ns)
+			mask |= 1ULL << i;
+	return mask;
+}
+
 uint64_t rule_set_exiting(const struct rule_set *s)
 {
 	uint64_t mask = 0;

@@ -29,6 +29,9 @@ uint64_t rule_set_serving(const struct rule_set *s);
 /* Those that watch functions being entered and left. */
 uint64_t rule_set_entering(const struct rule_set *s);
 
+/* Those that look at event loops. */
+uint64_t rule_set_stalling(const struct rule_set *s);
+
 /* Those that wait for an exit. */
 uint64_t rule_set_exiting(const struct rule_set *s);
 

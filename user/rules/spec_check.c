@@ -123,7 +123,7 @@ static int check_conditions(const struct check *c)
 static int check_all_of(const struct check *c)
 {
 	static const enum spec_id instants[] = {SPEC_SIGNAL, SPEC_FIRST_CHANCE, SPEC_EXIT,
-		SPEC_REQUEST_SLOW, SPEC_REQUEST_STATUS, SPEC_UNREAD, SPEC_FUNCTION};
+		SPEC_REQUEST_SLOW, SPEC_REQUEST_STATUS, SPEC_UNREAD, SPEC_STALL, SPEC_FUNCTION};
 
 	if (!c->rule->all_of || !given(c, SPEC_ALL_OF))
 		return 0;
@@ -158,6 +158,8 @@ static int check_requests(const struct check *c)
 		return REFUSE(c, SPEC_REQUEST_SLOW, "would be slow only after %sduration", d);
 	if (end && c->rule->unread_ns >= end)
 		return REFUSE(c, SPEC_UNREAD, "is no shorter than %sduration", d);
+	if (end && c->rule->stall_ns >= end)
+		return REFUSE(c, SPEC_STALL, "is no shorter than %sduration", d);
 	for (size_t i = 0; end && i < c->rule->functions.n; i++)
 		if (c->rule->functions.v[i].limit_ns >= end)
 			return REFUSE(c, SPEC_FUNCTION, "%s: is no shorter than %sduration",

@@ -48,6 +48,8 @@ int spec_set_request(struct spec *s, enum spec_id id, const char *value, char wh
 			return 0;
 		return spec_refuse_value(
 			why, value, "is not LOW-HIGH or one status (500-599, 503), 100 to 599");
+	case SPEC_STALL:
+		return parse_wait(value, &s->rule->stall_ns, why);
 	default:
 		return parse_wait(value, &s->rule->unread_ns, why);
 	}

@@ -39,6 +39,7 @@ enum spec_id { /* in the order of spec_keys() */
 	SPEC_REQUEST_SLOW_SHARE,
 	SPEC_REQUEST_STATUS,
 	SPEC_UNREAD,
+	SPEC_STALL,
 	SPEC_FUNCTION,
 	SPEC_COUNT,
 	SPEC_EVERY,
@@ -70,7 +71,7 @@ _Static_assert(SPEC_IDS <= 64, "struct spec's given has a bit for each");
 #define SPEC_INTERVAL_MAX_NS	 (3600 * NSEC_PER_SEC)
 #define SPEC_INTERVAL_DEFAULT_NS (1 * NSEC_PER_SEC)
 
-/* The keys that concern requests: as spec_set(). */
+/* The keys that concern requests, and what waits or is waited for: as spec_set(). */
 int spec_set_request(struct spec *s, enum spec_id id, const char *value, char why[SPEC_WHY_MAX]);
 
 /* As spec_set(). */

@@ -13,6 +13,7 @@ static const char *const names[TRIP_KINDS] = {
 	[TRIP_FDS] = "fds",
 	[TRIP_REQUEST] = "request",
 	[TRIP_UNREAD] = "unread",
+	[TRIP_STALL] = "stall",
 	[TRIP_FUNCTION] = "function",
 };
 

@@ -235,6 +235,20 @@ json_t *incident_trip_unread(const struct identity *identity, const char *rule,
 	return json_incref(o);
 }
 
+json_t *incident_trip_stall(const struct identity *identity, const char *rule,
+	const struct stall_report *report, uint64_t realtime_ns)
+{
+	struct identity of_thread = *identity; /* what it points to stays theirs */
+	json_t *trigger;
+	_cleanup_json_ json_t *o = new_trip(realtime_ns, rule, NULL, &trigger);
+
+	of_thread.tid = report->tid;
+	if (!o || stall_put(trigger, report) ||
+		json_put(o, "process", incident_process(&of_thread)))
+		return NULL;
+	return json_incref(o);
+}
+
 json_t *incident_trip_function(const struct identity *identity, const char *rule,
 	const struct function_report *report, uint64_t realtime_ns)
 {

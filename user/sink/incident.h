@@ -10,6 +10,7 @@
 #include "rules/breach.h"
 #include "sink/function.h"
 #include "sink/request.h"
+#include "sink/stall.h"
 #include "target/process.h"
 
 /* {"time":…,"event":KIND,"host":{…}}; NULL without memory. */
@@ -33,6 +34,11 @@ json_t *incident_trip_unread(const struct identity *identity, const char *rule,
 	const struct unread_report *report, uint64_t realtime_ns);
 json_t *incident_trip_function(const struct identity *identity, const char *rule,
 	const struct function_report *report, uint64_t realtime_ns);
+
+/* The trip of an event loop that stalls; the process is told with that thread. New reference, or
+ * NULL without memory. */
+json_t *incident_trip_stall(const struct identity *identity, const char *rule,
+	const struct stall_report *report, uint64_t realtime_ns);
 
 /* The trip of a process that has ended; CODE as wait(2) has it. New reference, or NULL without
  * memory. */

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""Event loops that do not go back to their wait: caught while they do not, and left alone while they do."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+from elfcore import Core
+from harness import PATIENCE, need, until
+from test_requests import seconds_of
+from test_thresholds import go_first
+
+PATTERN = False
+
+LIMIT_S = 1.0
+LATE_S = 1.3
+ENDLESS = ("--count", 0)
+
+
+def start(t, *args):
+    process = t.target("loop", *args, ready=True, preexec_fn=go_first)
+    process.tids = {line.split()[1]: int(line.split()[2]) for line in process.lines if line.startswith("thread")}
+    return process
+
+
+def watch(t, process, *args):
+    """What rules the loops of one process, which gets its time on a busy machine, as the process does."""
+    return t.watch("-p", process.pid, "--stall", *args, preexec_fn=go_first)
+
+
+def say(process, line):
+    process.stdin.write(line.encode() + b"\n")
+    process.stdin.flush()
+
+
+def settle():
+    """All loops have been seen to wait."""
+    time.sleep(2.2 * PATIENCE)
+
+
+def stall_of(event):
+    return event["trigger"]["stall"]
+
+
+def caught(t, w, stall, pid, tid=None):
+    """The trip and capture of a stall that STALL begins, from 1.0 to 1.3 s later; on a busy machine not the first time."""
+    took = []
+    for attempt in range(5):
+        before = len(w.of("trip"))
+        began = time.time()
+        stall()
+        trip = w.wait("trip", count=before + 1)
+        took.append(seconds_of(trip) - began)
+        assert took[-1] >= LIMIT_S and stall_of(trip)["age_ms"] >= LIMIT_S * 1000, (took, trip)
+        assert trip["trigger"]["kind"] == "stall" and trip["process"]["pid"] == pid, trip
+        assert stall_of(trip)["tid"] == trip["process"]["tid"] == (tid or pid), trip
+        capture = w.wait("capture", count=before + 1, seconds=20)
+        time.sleep(2 * PATIENCE)  # the stall ends, and is not told a second time
+        assert len(w.of("trip")) == before + 1, w.events
+        if took[-1] <= LATE_S * PATIENCE:
+            t.log(f"tripped after {took} s: {trip['trigger']}")
+            return trip, capture
+    raise AssertionError(f"never within {LATE_S} s: {took}")
+
+
+def probes(watch):
+    """Of uprobes, that a process holds: descriptors of links and of perf events."""
+    found = 0
+    for fd in pathlib.Path(f"/proc/{watch.process.pid}/fd").iterdir():
+        try:
+            found += os.readlink(fd) == "anon_inode:[perf_event]"
+        except OSError:
+            pass
+    return found
+
+
+def test_a_loop_without_symbols_is_caught_however_it_stalls(t):
+    loop = start(t, "epoll")
+    w = watch(t, loop, "1s", "--kind", "mini", *ENDLESS)
+    settle()
+    for how in "spin", "sleep", "naps":
+        trip, capture = caught(t, w, lambda: say(loop, f"{how} 2500"), loop.pid)
+        assert stall_of(trip)["loop"] == "epoll_wait", trip
+        if how == "spin":
+            assert stall_of(trip)["runs"] and "waits_in" not in stall_of(trip), trip
+        if how == "sleep":
+            assert "nanosleep" in stall_of(trip)["waits_in"]["call"] and stall_of(trip)["waits_in"]["stack"], trip
+        assert Core(t.core(capture)).threads()[0] == loop.pid
+    until(lambda: not probes(w), 5, "no probe left")
+
+
+def test_loops_of_poll_and_select(t):
+    for kind in "poll", "select":
+        loop = start(t, kind)
+        w = watch(t, loop, "1s", "--kind", "mini", *ENDLESS)
+        time.sleep(3.5 * PATIENCE)  # seen twice, a second apart
+        trip, _ = caught(t, w, lambda: say(loop, "spin 2500"), loop.pid)
+        assert kind in stall_of(trip)["loop"], trip
+        assert w.stop() == 0
+
+
+def test_the_loop_that_stalls_is_named_beside_one_that_does_not(t):
+    loop = start(t, "epoll", "idle", "busy:300")
+    w = watch(t, loop, "1s", *ENDLESS)
+    settle()
+    _, capture = caught(t, w, lambda: say(loop, "spin 2500"), loop.pid)
+    assert Core(t.core(capture)).threads()[0] == loop.pid
+    assert len(Core(t.core(capture)).threads()) == 3
+    assert not w.of("loss"), w.events
+
+
+def test_what_goes_round_does_not_trip(t):
+    loops = [start(t, "epoll", "busy:2000"), start(t, "epoll", "park", "turns"), start(t, "poll")]
+    args = [arg for loop in loops for arg in ("-p", loop.pid)]
+    w = t.watch(*args, "--stall", "1s", "--observe", *ENDLESS, preexec_fn=go_first)
+    settle()
+    say(loops[0], "repeat 8 800")  # of a second, and it never sleeps in its wait
+    for _ in range(7):
+        say(loops[2], "sleep 800")
+        time.sleep(1)
+    trips = [e for e in w.of("trip") if stall_of(e)["tid"] != loops[1].tids["park"]]
+    assert not trips and not w.of("loss"), w.events
+
+
+def test_a_stopped_process_does_not_stall(t):
+    loop = start(t, "epoll")
+    w = watch(t, loop, "300ms", "--observe")
+    settle()
+    say(loop, "spin 200")
+    time.sleep(0.05)
+    loop.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    loop.send_signal(signal.SIGCONT)
+    time.sleep(0.5)
+    assert not w.of("trip"), w.events
+
+
+def test_node_is_caught(t):
+    need("node")
+    script = t.tmp / "stall.js"
+    script.write_text("process.stdin.on('data', d => { const end = Date.now() + Number(d); while (Date.now() < end); });\n")
+    node = t.spawn(["node", script])
+    w = watch(t, node, "1s", *ENDLESS)
+    settle()
+    trip, capture = caught(t, w, lambda: say(node, "2500"), node.pid)
+    assert "epoll" in stall_of(trip)["loop"] and stall_of(trip)["runs"], trip
+    assert Core(t.core(capture)).threads()[0] == node.pid
+
+
+def test_asyncio_is_caught(t):
+    script = t.tmp / "stall.py"
+    script.write_text("import asyncio, sys, time\n"
+                      "loop = asyncio.new_event_loop()\n"
+                      "loop.add_reader(0, lambda: time.sleep(float(sys.stdin.readline())))\n"
+                      "loop.run_forever()\n")
+    server = t.spawn(["/usr/bin/python3", script])
+    w = watch(t, server, "1s", "--kind", "mini", *ENDLESS)
+    settle()
+    trip, capture = caught(t, w, lambda: say(server, "2.5"), server.pid)
+    assert stall_of(trip)["waits_in"]["call"].startswith(("select", "pselect", "clock_nanosleep")), trip
+    assert Core(t.core(capture)).threads()[0] == server.pid
+
+
+def test_a_probe_that_fires_all_the_time_is_taken_off(t):
+    loop = start(t, "epoll", "full")
+    w = watch(t, loop, "10s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "spin 8000")
+    loss = w.wait("loss", 20)
+    assert loss["reason"] == "probe-rate" and loss["process"]["pid"] == loop.pid and "10,000" in loss["detail"], loss
+    until(lambda: not probes(w), 5, "no probe left")
+    say(loop, "sleep 13000")  # what sleeps is seen all the same
+    assert "nanosleep" in stall_of(w.wait("trip", 30))["waits_in"]["call"]
+    assert len(w.of("loss")) == 1, w.events
+
+
+def test_a_target_that_ends_with_a_probe_armed(t):
+    loop = start(t, "epoll")
+    w = watch(t, loop, "3s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "spin 20000")
+    until(lambda: probes(w), 5, "a probe")
+    loop.kill()
+    assert w.wait_exit() in (3, 4), w.events
+    assert not w.of("trip") and not w.of("loss"), w.events
+
+
+def test_a_watch_that_is_killed_leaves_the_target_alone(t):
+    loop = start(t, "epoll")
+    w = watch(t, loop, "3s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "spin 1500")
+    until(lambda: probes(w), 5, "a probe")
+    w.process.kill()
+    for _ in range(3):
+        say(loop, "spin 10")
+    assert [loop.stdout.readline() for _ in range(4)] == [b"done\n"] * 4
+    assert loop.poll() is None
+
+
+def test_loops_and_deaths_and_requests_are_watched_for_alone(t):
+    """A rule of stalls alone loads nothing that looks at sockets."""
+    loop = start(t, "epoll")
+    w = watch(t, loop, "1s", "--observe")
+    programs = subprocess.run(["/usr/sbin/bpftool", "prog"], capture_output=True, text=True, check=True).stdout \
+        if os.path.exists("/usr/sbin/bpftool") else need("bpftool") or ""
+    names = [line.split("name ")[1].split()[0] for line in programs.splitlines() if "name " in line]
+    owner = f"({w.process.pid})"
+    mine = [block for block in programs.split("\n\n") if owner in block]
+    assert "stall_return" in programs and not any("request_" in block for block in mine), names
+    assert w.armed["stall_ms"] == 1000, w.armed

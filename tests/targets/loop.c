@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* An event loop. `loop WAIT [OTHER…]`: the main thread waits for lines of its input with epoll,
+ * poll or select, and does what each says before it waits again; then it says "done". spin MS |
+ * sleep MS        stalls so long naps MS                   stalls in many short sleeps repeat N MS
+ * N stalls of so long, without a line of input between them elsewhere MS              polls for so
+ * long, in the midst of its work OTHER is what further threads do: idle            waits in a loop
+ * of its own full            goes round a loop of its own without a pause busy:US         the same,
+ * with so many microseconds of work each time, and never waits park            waits once, as a
+ * loop does, and then sleeps on a futex for ever turns           two threads that take turns at one
+ * epoll: the other one sleeps */
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/select.h>
+#include <time.h>
+
+#include "target.h"
+
+#define PATIENCE_MS 20 /* of a wait without events */
+
+static const char *wait_kind;
+static pthread_barrier_t begun;
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static noinline void spin(long us)
+{
+	uint64_t end = now_us() + (uint64_t)us;
+
+	while (now_us() < end)
+		;
+}
+
+static void sleep_us(long us)
+{
+	struct timespec ts = {us / 1000000, us % 1000000 * 1000};
+
+	nanosleep(&ts, NULL);
+}
+
+static noinline int wait_epoll(int epollfd, int timeout_ms)
+{
+	struct epoll_event event;
+
+	return epoll_wait(epollfd, &event, 1, timeout_ms);
+}
+
+/* Whether there is input. */
+static int wait_input(int epollfd)
+{
+	struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+	struct timeval timeout = {.tv_usec = PATIENCE_MS * 1000};
+	fd_set set;
+
+	if (strcmp(wait_kind, "epoll") == 0)
+		return wait_epoll(epollfd, PATIENCE_MS);
+	if (strcmp(wait_kind, "poll") == 0)
+		return poll(&fd, 1, PATIENCE_MS);
+	FD_ZERO(&set);
+	FD_SET(STDIN_FILENO, &set);
+	return select(1, &set, NULL, NULL, &timeout);
+}
+
+static void do_line(const char *line, int epollfd)
+{
+	struct pollfd nobody = {.fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN};
+	uint64_t end;
+	long n, ms;
+
+	if (sscanf(line, "spin %ld", &ms) == 1)
+		spin(ms * 1000);
+	else if (sscanf(line, "sleep %ld", &ms) == 1)
+		sleep_us(ms * 1000);
+	else if (sscanf(line, "naps %ld", &ms) == 1)
+		for (end = now_us() + (uint64_t)ms * 1000; now_us() < end;)
+			sleep_us(3000);
+	else if (sscanf(line, "repeat %ld %ld", &n, &ms) == 2)
+		for (; n > 0; n--, wait_epoll(epollfd, 0))
+			spin(ms * 1000);
+	else if (sscanf(line, "elsewhere %ld", &ms) == 1)
+		poll(&nobody, 1, (int)ms);
+	close(nobody.fd);
+	dprintf(STDOUT_FILENO, "done\n");
+}
+
+static void *other(void *arg)
+{
+	const char *what = arg;
+	int epollfd = epoll_create1(EPOLL_CLOEXEC);
+	long us;
+
+	dprintf(STDOUT_FILENO, "thread %s %d\n", what, gettid());
+	pthread_barrier_wait(&begun);
+	if (strcmp(what, "park") == 0) {
+		wait_epoll(epollfd, 1500);
+		pause();
+	}
+	if (sscanf(what, "busy:%ld", &us) == 1)
+		for (;; wait_epoll(epollfd, 0))
+			spin(us);
+	while (strcmp(what, "full") == 0)
+		wait_epoll(epollfd, 0);
+	for (;;)
+		wait_epoll(epollfd, PATIENCE_MS);
+	return NULL;
+}
+
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+static int shared_epoll;
+
+static void *take_turns(void *arg)
+{
+	for (;;) {
+		pthread_mutex_lock(&turn);
+		for (int i = 0; i < 100; i++) /* two seconds */
+			wait_epoll(shared_epoll, PATIENCE_MS);
+		pthread_mutex_unlock(&turn);
+		sleep_us(1000); /* the mutex is not fair */
+	}
+	return arg;
+}
+
+int main(int argc, char **argv)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	int epollfd = epoll_create1(EPOLL_CLOEXEC);
+	char line[128];
+
+	wait_kind = argc > 1 ? argv[1] : "epoll";
+	epoll_ctl(epollfd, EPOLL_CTL_ADD, STDIN_FILENO, &event);
+	shared_epoll = epoll_create1(EPOLL_CLOEXEC);
+	pthread_barrier_init(&begun, NULL, 2);
+	for (int i = 2; i < argc; i++) {
+		bool turns = strcmp(argv[i], "turns") == 0;
+		pthread_t thread;
+
+		for (int n = turns ? 2 : 1; n > 0; n--)
+			if (pthread_create(&thread, NULL, turns ? take_turns : other, argv[i]))
+				err(1, "pthread_create");
+		if (!turns)
+			pthread_barrier_wait(&begun);
+	}
+	target_ready(&argc, &argv);
+	setvbuf(stdin, NULL, _IONBF, 0);
+	for (;;) {
+		if (wait_input(epollfd) <= 0)
+			continue;
+		if (!fgets(line, sizeof(line), stdin))
+			return 0;
+		do_line(line, epollfd);
+	}
+}

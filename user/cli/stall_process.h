@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* The event loops of one process: which of its threads are any, and where they are. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/targets.h"
+#include "probe/uprobe.h"
+#include "rules/stall.h"
+#include "target/process.h"
+#include "target/wait.h"
+
+#define STALL_PLACES_MAX 16 /* of waits, a process; with more of them no probe can tell */
+
+struct stall_thread {
+	pid_t tid;
+	int fd;		     /* its file syscall; -1 of one that is no loop yet */
+	enum loop_call loop; /* LOOP_NONE: it is no loop yet */
+	long call;	     /* in which it was last seen to wait */
+	uint64_t epoll;	     /* LOOP_EPOLL: what it waits for */
+	uint64_t pc;	     /* LOOP_POLL: where it waits */
+	uint64_t switches;   /* when it was seen there */
+	bool shares;	     /* other threads wait for the same: one that sleeps is not missed */
+	bool gone;
+	bool suspect;	  /* its rounds are counted */
+	uint64_t rest_ns; /* and will not be before then (CLOCK_MONOTONIC) */
+	struct thread_wait wait;
+	struct stall_sample sample; /* the last one */
+	struct stall state;
+};
+
+struct stall_process {
+	struct stall_process *next;
+	pid_t pid;
+	uint64_t start_ticks;
+	uint64_t rules;
+	struct process process;
+	struct stall_thread *v;
+	size_t n, room;
+	uint64_t places[STALL_PLACES_MAX]; /* where its loops wait */
+	size_t place_count;
+	bool places_full;
+	struct uprobes probes; /* at those; none: not armed */
+	bool unprobed;	       /* nor ever again */
+	bool busy;	       /* it is captured */
+	pid_t *tids;	       /* that are still to be looked over */
+	size_t tid_count, tid_at;
+	uint64_t look_ns; /* when it is to be looked over again */
+};
+
+/* 0 or -errno: -ESRCH, it is gone. */
+int stall_process_open(const struct target *target, uint64_t rules, struct stall_process **out);
+/* The probes must have been taken off. */
+void stall_process_close(struct stall_process *p);
+
+/* Looks over threads that are not known as loops, *BUDGET of them at most, which is lessened. */
+void stall_process_look(struct stall_process *p, uint64_t now_ns, size_t *budget);
+/* Takes a sample of each loop, or finds that it is gone. */
+void stall_process_sample(struct stall_process *p);
+/* Forgets one; the last takes its place. */
+void stall_process_drop(struct stall_process *p, struct stall_thread *t);
+/* Somebody else waits for what this thread should be waiting for: all threads are asked. */
+bool stall_process_is_served(struct stall_process *p, struct stall_thread *t);
