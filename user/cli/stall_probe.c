@@ -3,18 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #include "lib/clock.h"
 
-struct helper {
-	struct helper *next;
-	pid_t pid;
-};
-
 struct stall_probe {
 	struct returns *returns;
-	struct helper *helpers; /* that take probes off */
 };
 
 int stall_probe_open(struct stall_probe **out)
@@ -32,25 +25,10 @@ int stall_probe_open(struct stall_probe **out)
 	return r;
 }
 
-static void reap(struct stall_probe *s, int flags)
-{
-	for (struct helper **at = &s->helpers; *at;) {
-		struct helper *h = *at;
-
-		if (waitpid(h->pid, NULL, flags) == 0) {
-			at = &h->next;
-			continue;
-		}
-		*at = h->next;
-		free(h);
-	}
-}
-
 void stall_probe_close(struct stall_probe *s)
 {
 	if (!s)
 		return;
-	reap(s, 0);
 	returns_close(s->returns);
 	free(s);
 }
@@ -63,7 +41,6 @@ int stall_probe_fd(const struct stall_probe *s)
 void stall_probe_clear(struct stall_probe *s)
 {
 	returns_clear(s->returns);
-	reap(s, WNOHANG);
 }
 
 int stall_probe_arm(struct stall_probe *s, struct stall_process *p, struct stall_thread *t)
@@ -81,20 +58,6 @@ int stall_probe_arm(struct stall_probe *s, struct stall_process *p, struct stall
 	return 0;
 }
 
-static void detach(struct stall_probe *s, struct stall_process *p)
-{
-	struct helper *h = calloc(1, sizeof(*h));
-	pid_t pid;
-
-	returns_detach(s->returns, p->pid, &p->probes, &pid);
-	if (!h || !pid) {
-		free(h);
-		return;
-	}
-	*h = (struct helper){.next = s->helpers, .pid = pid};
-	s->helpers = h;
-}
-
 void stall_probe_disarm(struct stall_probe *s, struct stall_process *p, struct stall_thread *t)
 {
 	size_t others = 0;
@@ -107,7 +70,7 @@ void stall_probe_disarm(struct stall_probe *s, struct stall_process *p, struct s
 	for (size_t i = 0; i < p->n; i++)
 		others += p->v[i].suspect;
 	if (!others)
-		detach(s, p);
+		returns_detach(s->returns, p->pid, &p->probes);
 }
 
 void stall_probe_disarm_all(struct stall_probe *s, struct stall_process *p)

@@ -115,22 +115,21 @@ int returns_attach(struct returns *r, const struct process *p, pid_t tid, const 
 {
 	const struct ct_firing none = {};
 	__u32 key = (__u32)p->pid;
-	pid_t helper;
 	int error = bpf_map__update_elem(
 		r->skeleton->maps.firings, &key, sizeof(key), &none, sizeof(none), BPF_ANY);
 
 	error = error < 0 ? error : attach_all(r, p, tid, places, n, probes);
 	if (error < 0)
-		returns_detach(r, p->pid, probes, &helper);
+		returns_detach(r, p->pid, probes);
 	return error;
 }
 
-void returns_detach(struct returns *r, pid_t pid, struct uprobes *probes, pid_t *helper)
+void returns_detach(struct returns *r, pid_t pid, struct uprobes *probes)
 {
 	__u32 key = (__u32)pid;
 
 	bpf_map__delete_elem(r->skeleton->maps.firings, &key, sizeof(key), 0);
-	uprobes_remove(probes, helper);
+	uprobes_remove(probes);
 }
 
 bool returns_is_over(const struct returns *r, pid_t pid)

@@ -27,8 +27,7 @@ void returns_clear(struct returns *r);
  * attached. */
 int returns_attach(struct returns *r, const struct process *p, pid_t tid, const uint64_t *places,
 	size_t n, struct uprobes *probes);
-/* *HELPER as uprobes_remove() has it. */
-void returns_detach(struct returns *r, pid_t pid, struct uprobes *probes, pid_t *helper);
+void returns_detach(struct returns *r, pid_t pid, struct uprobes *probes);
 
 /* The process' probes fired too often: nothing is seen of it until they are detached. */
 bool returns_is_over(const struct returns *r, pid_t pid);
