@@ -4,11 +4,13 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import time
 
-from harness import PATIENCE, target_path, timeout, until
+from harness import PATIENCE, skip, target_path, timeout, until
 from test_requests import first_thread
+from test_run import Run, forget_ledger
 
 PATTERN = False
 
@@ -88,6 +90,84 @@ def test_a_function_that_is_thrown_out_of_has_been_left(t):
     w = t.watch("-p", target.pid, "--function", ":throw_back=100ms", "--kind", "none", *ENDLESS)
     time.sleep(QUIET_S)
     assert not w.of("trip"), w.events
+
+
+def test_an_exception_leaves_a_function(t):
+    target = t.target("thrown", ready=True)
+    w = t.watch("-p", target.pid, "--function", ":fail=50ms", "--kind", "none", *ENDLESS)
+    time.sleep(QUIET_S)
+    assert not w.of("trip"), w.events
+
+
+def test_what_is_too_long_during_a_capture_does_not_count_again(t):
+    forget_ledger(t)
+    path = t.copy_target("inside", f"{t.tmp.name}-i")
+    target = t.target(path, "handle", 400, ready=True)
+    script = t.tmp / "slow.sh"
+    script.write_text("#!/bin/sh\nsleep 1.2\n")
+    script.chmod(0o755)
+    run = Run(t, f"  - {{rule: slow, name: {pathlib.Path(path).name}, function: ':handle=100ms', kind: stacks, "
+                 f"before: 'exec:{script}'}}\n")
+    run.wait("capture", 20, 2)
+    first, second = run.of("trip")[:2]
+    assert "folded" not in first["trigger"] and second["trigger"]["folded"] >= 2, [first["trigger"], second["trigger"]]
+    assert target.poll() is None and run.stop() == 0
+
+
+def test_two_rules_watch_the_same_function(t):
+    forget_ledger(t)
+    path = t.copy_target("inside", f"{t.tmp.name}-i")
+    target = t.target(path, "handle", 1500, ready=True)
+    name = pathlib.Path(path).name
+    run = Run(t, f"  - {{rule: short, name: {name}, function: ':handle=200ms', kind: none}}\n"
+                 f"  - {{rule: long, name: {name}, function: [':handle=1s', 'libc.so.6:fsync=1s'], kind: none}}\n")
+    run.wait("armed", 15, 2)
+    until(lambda: len({e["rule"] for e in run.of("trip")}) == 2, 10, "a trip of each")
+    for e in run.of("trip"):
+        limit = {"short": 200, "long": 1000}[e["rule"]]
+        assert limit <= e["trigger"]["age_ms"] <= limit * 1.4 * PATIENCE + 100, e["trigger"]
+    long = next(e for e in run.of("armed") if e["rule"] == "long")
+    assert [f["function"] for f in long["functions"]] == [":handle", "libc.so.6:fsync"], long
+    assert long["functions"][0]["file"] == path, long
+    why = t.coretrap("why", target.pid).stdout
+    assert ":handle, for 0.2 s: watched" in why and "libc.so.6:fsync, for 1 s: watched" in why, why
+    assert run.stop() == 0
+
+
+def test_a_command_is_watched_from_its_first_call_on(t):
+    """Not quite from the first: a program that has just been executed has to be found first."""
+    w = t.watch("--function", ":handle=300ms", "--kind", "none", command=[target_path("inside"), "handle", "500"])
+    assert w.wait("trip", 10)["trigger"]["file"] == target_path("inside")
+
+
+def test_symbols_of_a_separate_file(t):
+    """What a distribution strips it has in a file of its own, which is found by the build ID."""
+    path = t.copy_target("inside", f"{t.tmp.name}-i")
+    notes = subprocess.run(["readelf", "-n", path], capture_output=True, text=True, check=True).stdout
+    build_id = re.search(r"Build ID: ([0-9a-f]+)", notes)[1]
+    debug = pathlib.Path("/usr/lib/debug/.build-id", build_id[:2], build_id[2:] + ".debug")
+    if debug.exists():
+        skip("that build has its debug information installed")
+    made = [p for p in (debug.parent, debug.parent.parent, debug.parent.parent.parent) if not p.exists()]
+    debug.parent.mkdir(parents=True, exist_ok=True)
+    for directory in reversed(made):
+        t.cleanup_with(directory.rmdir)
+    t.cleanup_with(debug.unlink)
+    subprocess.run(["objcopy", "--only-keep-debug", path, debug], check=True)
+    debug.chmod(0o644)
+    subprocess.run(["strip", path], check=True)
+    target = t.target(path, "handle", 600, ready=True)
+    w = t.watch("-p", target.pid, "--function", ":handle=200ms", "--kind", "none")
+    assert w.wait("trip", 10)["trigger"]["tid"] == target.pid
+
+
+def test_a_process_in_another_mount_namespace(t):
+    """Its file has a name here that is another file, or none."""
+    script = (f"mount -t tmpfs none /mnt && cp {target_path('inside')} /mnt/hidden && "
+              "exec /mnt/hidden handle 800")
+    target = t.target(shutil.which("unshare"), "-m", "sh", "-c", script, ready=True)
+    w = t.watch("-p", target.pid, "--function", "/mnt/hidden:handle=300ms", "--kind", "none")
+    assert w.wait("trip", 10)["trigger"]["file"] == "/mnt/hidden"
 
 
 def test_eight_threads_at_once(t):

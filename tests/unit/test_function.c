@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "rules/function.h"
 #include "target/code.h"
+#include "target/places.h"
 #include "target/sdt.h"
 
 #define START 0x1000
@@ -164,4 +169,71 @@ Test(function, a_call_is_due_once)
 	cr_assert_eq(function_interval_ns(20 * NSEC_PER_MSEC), 10 * NSEC_PER_MSEC);
 	cr_assert_eq(function_interval_ns(second), 100 * NSEC_PER_MSEC);
 	cr_assert_eq(function_interval_ns(60 * second), 250 * NSEC_PER_MSEC);
+}
+
+/* What is asked of this very program. */
+static int find_in(int fd, const char *name, struct places *out)
+{
+	return places_find(&(struct places_wish){.fd = fd, .name = name}, out);
+}
+
+Test(places, finds_a_function_of_this_program)
+{
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct places p;
+	unsigned int entries = 0, exits = 0;
+	uint8_t ret;
+
+	cr_assert_eq(find_in(fd, "function_means", &p), 0, "%s", p.why);
+	for (uint32_t i = 0; i < p.n; i++) {
+		entries += p.v[i].kind == PLACE_ENTRY;
+		exits += p.v[i].kind == PLACE_EXIT;
+		if (p.v[i].kind == PLACE_EXIT && pread(fd, &ret, 1, (off_t)p.v[i].offset) == 1)
+			cr_expect(ret == 0xc3 || ret == 0xe9 || ret == 0xff || ret == 0xf3,
+				"0x%x is no way out", ret);
+	}
+	cr_assert(entries == 1 && exits >= 1 && p.v[0].kind == PLACE_ENTRY);
+}
+
+Test(places, says_what_is_wrong)
+{
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+			    text = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	struct places p;
+
+	cr_assert_eq(find_in(fd, "function_mean", &p), -ENOENT);
+	cr_assert(strstr(p.why, "has no function function_mean (it has function_means)"), "%s",
+		p.why);
+	cr_assert_eq(find_in(text, "x", &p), -ENOEXEC);
+	cr_assert(p.why[0] && !strchr(p.why, '\n'));
+	cr_assert_eq(places_find(
+			     &(struct places_wish){
+				     .fd = fd, .provider = "nobody", .name = "begin", .end = "end"},
+			     &p),
+		-ENOENT);
+}
+
+/* A file that says anything of itself: refused, or found to be in order, in the child that reads
+ * it. */
+Test(places, reads_no_file_out_of_its_bounds)
+{
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+			    copy = memfd_create("copy", MFD_CLOEXEC);
+	static uint8_t bytes[1 << 20];
+	ssize_t size = pread(fd, bytes, sizeof(bytes), 0);
+	struct places p;
+
+	cr_assert_gt(size, 4096);
+	for (size_t cut = 64; cut < (size_t)size; cut = cut * 3 + 7) {
+		cr_assert_eq(ftruncate(copy, 0), 0);
+		cr_assert_eq(pwrite(copy, bytes, cut, 0), (ssize_t)cut);
+		cr_expect_lt(find_in(copy, "main", &p), 0);
+	}
+	for (size_t at = 16; at < 64; at += 4) { /* each word of the header */
+		cr_assert_eq(ftruncate(copy, 0), 0);
+		cr_assert_eq(pwrite(copy, bytes, (size_t)size, 0), size);
+		cr_assert_eq(pwrite(copy, "\xff\xff\xff\x7f", 4, (off_t)at), 4);
+		find_in(copy, "main", &p);
+		cr_expect(p.error <= 0 && p.n <= PLACES_MAX);
+	}
 }

@@ -287,7 +287,8 @@ int watching_arm(struct watching *w, const struct monitor_options *options)
 	if (r < 0)
 		return fail("ledger", r);
 	for (size_t i = 0; i < w->rules.n; i++)
-		feed_say(&w->feed, armed_event(&w->rules.v[i], 1ULL << i, &w->targets, &w->output));
+		feed_say(&w->feed,
+			armed_event(&w->rules.v[i], 1ULL << i, &w->targets, w->inside, &w->output));
 	return launch_release(&w->launch);
 }
 

@@ -137,7 +137,19 @@ static void put_requests(json_t *event, const struct rule *rule)
 	}
 }
 
-static void put_functions(json_t *event, const struct function_rule *functions)
+/* The file is that of the first target that has it. */
+static void put_function(json_t *o, const struct targets *targets, const struct inside *inside,
+	size_t rule, size_t at)
+{
+	struct inside_state state = {};
+
+	for (const struct target *t = targets->head; t && !state.file; t = t->next)
+		if (inside_state(inside, t->pid, t->start_ticks, rule, at, &state) && state.file)
+			json_put_text(o, "file", state.file);
+}
+
+static void put_functions(json_t *event, const struct function_rule *functions, size_t rule,
+	const struct targets *targets, const struct inside *inside)
 {
 	json_t *list = json_array();
 
@@ -148,6 +160,7 @@ static void put_functions(json_t *event, const struct function_rule *functions)
 		json_array_append_new(list, o);
 		json_put_text(o, "function", functions->v[i].text);
 		json_put_int(o, "limit_ms", (int64_t)(functions->v[i].limit_ns / NSEC_PER_MSEC));
+		put_function(o, targets, inside, rule, i);
 	}
 }
 
@@ -170,7 +183,7 @@ static void put_exit(json_t *event, const struct rule *rule)
 }
 
 json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets *targets,
-	const struct destination *output)
+	const struct inside *inside, const struct destination *output)
 {
 	json_t *event = incident_new("armed", clock_now_ns(CLOCK_REALTIME));
 
@@ -190,7 +203,8 @@ json_t *armed_event(const struct rule *rule, uint64_t mask, const struct targets
 	if (rule->stall_ns)
 		json_put_int(event, "stall_ms", (int64_t)(rule->stall_ns / NSEC_PER_MSEC));
 	if (rule->functions.n)
-		put_functions(event, &rule->functions);
+		put_functions(event, &rule->functions, (size_t)(rule - targets->rules->v), targets,
+			inside);
 	if (rule->exit != EXIT_WISH_NONE)
 		put_exit(event, rule);
 	put_targets(event, targets, mask);

@@ -372,6 +372,28 @@ void inside_pass(struct inside *i)
 	judge(i);
 }
 
+bool inside_state(const struct inside *i, pid_t pid, uint64_t start_ticks, size_t rule, size_t at,
+	struct inside_state *out)
+{
+	const struct inside_process *p = i->head;
+
+	while (p && (p->pid != pid || p->start_ticks != start_ticks))
+		p = p->next;
+	for (size_t k = 0; p && k < p->function_count; k++) {
+		const struct inside_function *f = &p->functions[k];
+
+		if (f->rule != rule || at-- > 0)
+			continue;
+		*out = (struct inside_state){.state = p->over	   ? "probe-rate"
+						      : f->code	   ? "watched"
+						      : f->refused ? "refused"
+								   : "not-loaded",
+			.file = f->code ? f->code->path : NULL};
+		return true;
+	}
+	return false;
+}
+
 int inside_losses(struct inside *i, struct probe_loss out[PROBE_LOSSES_MAX])
 {
 	return functions_losses(i->functions, out);

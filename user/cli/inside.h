@@ -54,5 +54,16 @@ struct inside_note {
 /* The next of those; once each. */
 bool inside_next_note(struct inside *i, struct inside_note *out);
 
+/* What has become of a function of a rule in one process; all of it is borrowed until the next
+ * pass. */
+struct inside_state {
+	const char *state; /* "watched", "not-loaded", "refused", "probe-rate": static text */
+	const char *file;  /* that it was found in, hostile; NULL: in none */
+};
+
+/* The function AT (from 0 on) of that rule; false: the process is not watched for it. */
+bool inside_state(const struct inside *i, pid_t pid, uint64_t start_ticks, size_t rule, size_t at,
+	struct inside_state *out);
+
 /* As functions_losses(). */
 int inside_losses(struct inside *i, struct probe_loss out[PROBE_LOSSES_MAX]);

@@ -74,6 +74,28 @@ static int put_requests(json_t *o, const struct request_rule *rule, uint64_t poi
 	return r | json_put_int(requests, "count_ms", (int64_t)(rule->count_ns / NSEC_PER_MSEC));
 }
 
+static int put_functions(json_t *o, const struct watching *w, const struct process *p, size_t rule)
+{
+	const struct function_rule *functions = &w->rules.v[rule].functions;
+	json_t *list = json_array();
+	int r = json_put(o, "functions", list);
+
+	for (size_t i = 0; r == 0 && i < functions->n; i++) {
+		struct inside_state s;
+		json_t *function = json_object();
+
+		r = json_array_append_new(list, function);
+		r |= json_put_text(function, "function", functions->v[i].text);
+		r |= json_put_int(
+			function, "limit_ms", (int64_t)(functions->v[i].limit_ns / NSEC_PER_MSEC));
+		if (!inside_state(w->inside, p->pid, p->start_ticks, rule, i, &s))
+			continue;
+		r |= json_put_text(function, "state", s.state);
+		r |= s.file ? json_put_text(function, "file", s.file) : 0;
+	}
+	return r;
+}
+
 static json_t *rule_json(
 	const struct watching *w, size_t i, const struct process *p, uint64_t watching)
 {
@@ -94,6 +116,8 @@ static json_t *rule_json(
 	if (w->in_flight && rule->request.count && rule->request.slow_ns)
 		r |= put_requests(o, &rule->request,
 			in_flight_points(w->in_flight, p->pid, p->start_ticks, i));
+	if (w->inside && rule->functions.n)
+		r |= put_functions(o, w, p, i);
 	if (w->thresholds)
 		reading = thresholds_reading(w->thresholds, p->pid, p->start_ticks, i);
 	status = status_of(rule, w->ledger, &trip, reading, &clocks);
@@ -212,6 +236,10 @@ static void print_rule(const json_t *rule)
 		printf("    slow requests: %" PRId64 " of %" PRId64 " in %g s\n",
 			json_get_int(requests, "slow", 0), json_get_int(requests, "count", 0),
 			(double)json_get_int(requests, "count_ms", 0) / 1000);
+	json_array_foreach (json_object_get(rule, "functions"), i, c)
+		printf("    %s, for %g s: %s\n", json_get_text(c, "function", "?"),
+			(double)json_get_int(c, "limit_ms", 0) / 1000,
+			json_get_text(c, "state", "not watched"));
 	json_array_foreach (conditions, i, c) {
 		char value[64], limit[64];
 
