@@ -17,6 +17,7 @@
 struct inside {
 	const struct targets *targets;
 	struct functions *functions;
+	struct inside_looks looks;
 	int epollfd, timerfd;
 	struct inside_process *head;
 	struct inside_trip *trips; /* of the last pass */
@@ -75,6 +76,7 @@ int inside_open(const struct targets *targets, struct inside **out)
 	i->targets = targets;
 	i->epollfd = i->timerfd = -1;
 	r = functions_open(&i->functions);
+	i->looks = (struct inside_looks){.functions = i->functions, .notes = &i->notes};
 	r = r < 0 ? r : open_poll(i);
 	if (r < 0)
 		inside_close(i);
@@ -98,6 +100,7 @@ static void forget(struct inside *i, struct inside_process **at)
 	struct inside_process *p = *at;
 
 	*at = p->next;
+	i->looks.processes--;
 	free_process(i, p);
 }
 
@@ -115,6 +118,7 @@ void inside_close(struct inside *i)
 	while (i->head)
 		forget(i, &i->head);
 	functions_close(i->functions);
+	inside_looks_free(&i->looks);
 	cleanup_close(&i->timerfd);
 	cleanup_close(&i->epollfd);
 	clear_trips(i);
@@ -147,8 +151,9 @@ static int add_functions(struct inside *i, struct inside_process *p)
 	p->function_count = 0;
 	for (size_t k = 0; rule_set_next(p->rules, &k); k++)
 		for (size_t n = 0; n < rule_of(i, k)->functions.n; n++)
-			p->functions[p->function_count++] = (struct inside_function){
-				.rule = k, .wish = &rule_of(i, k)->functions.v[n]};
+			p->functions[p->function_count++] = (struct inside_function){.rule = k,
+				.wish = &rule_of(i, k)->functions.v[n],
+				.quiet = rule_of(i, k)->who.all};
 	return 0;
 }
 
@@ -177,7 +182,8 @@ int inside_watch(struct inside *i, const struct target *target)
 	}
 	p->next = i->head;
 	i->head = p;
-	inside_look(i->functions, p, &i->notes);
+	i->looks.processes++;
+	inside_look(&i->looks, p);
 	return 0;
 }
 
@@ -355,7 +361,7 @@ static void look(struct inside *i)
 			continue;
 		}
 		if (!p->over && now >= p->next_look_ns)
-			inside_look(i->functions, p, &i->notes);
+			inside_look(&i->looks, p);
 		at = &p->next;
 	}
 }

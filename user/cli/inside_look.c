@@ -17,15 +17,15 @@
 
 #define PATH_SHOWN 200
 /* A program loads its libraries as it begins; later they come and go more seldom. */
-#define BEGINNING_NS  (2 * NSEC_PER_SEC)
-#define LOOK_EARLY_NS (50 * NSEC_PER_MSEC)
-#define LOOK_NS	      (1 * NSEC_PER_SEC)
+#define BEGINNING_NS   (2 * NSEC_PER_SEC)
+#define LOOK_EARLY_NS  (50 * NSEC_PER_MSEC)
+#define LOOKS_A_SECOND 100
+#define LOOK_NS	       (1 * NSEC_PER_SEC)
 
 /* What a look goes by. */
 struct look {
-	struct functions *functions;
+	struct inside_looks *looks;
 	struct inside_process *process;
-	struct inside_notes *notes;
 	struct process held;
 	pid_t tid; /* a live thread */
 	struct maps maps;
@@ -77,9 +77,11 @@ static const struct mapping *find_file(const struct look *l, const struct functi
 __attribute__((format(printf, 4, 5))) static void note(const struct look *l,
 	const struct inside_function *f, const char *reason, const char *format, ...)
 {
-	struct inside_note *n = inside_add_note(l->notes, l->process, f, reason);
+	struct inside_note *n = NULL;
 	va_list args;
 
+	if (!f->quiet)
+		n = inside_add_note(l->looks->notes, l->process, f, reason);
 	if (!n)
 		return;
 	va_start(args, format);
@@ -152,8 +154,8 @@ static void refuse(
 	struct look *l, struct inside_function *f, const struct mapping *m, const char *what)
 {
 	note_file(l, f, "function-refused", m->name, what);
-	if (l->notes->n)
-		l->notes->v[l->notes->n - 1].refused = true;
+	if (!f->quiet && l->looks->notes->n)
+		l->looks->notes->v[l->looks->notes->n - 1].refused = true;
 	f->refused = true;
 	f->refused_inode = m->inode;
 }
@@ -199,7 +201,7 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 	if (!c)
 		return -ENOMEM;
 	c->path = strdup(m->name);
-	r = c->path ? functions_watch(l->functions, &wish, &c->watch) : -ENOMEM;
+	r = c->path ? functions_watch(l->looks->functions, &wish, &c->watch) : -ENOMEM;
 	if (r < 0) {
 		free(c->path);
 		free(c);
@@ -220,22 +222,13 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 static void begin(struct look *l, struct inside_function *f, const struct mapping *m)
 {
 	_cleanup_close_ int fd = mapped_open(l->held.procfd, l->tid, m);
-	_cleanup_free_ struct places *places = calloc(1, sizeof(*places));
-	struct places_wish wish = {.fd = fd,
-		.provider = f->wish->provider,
-		.name = f->wish->name,
-		.end = f->wish->end,
-		.argument = f->wish->argument};
 	bool in_executable = strcmp(m->name, l->executable) == 0;
+	const struct places *places = NULL;
 	struct inside_code *code;
-	int r;
+	int r = fd < 0 ? fd : inside_find_places(l->looks, f->wish, fd, &places);
 
-	if (fd < 0 || !places) {
-		refuse(l, f, m, fd < 0 ? strerror(-fd) : strerror(ENOMEM));
-		return;
-	}
-	if (places_find(&wish, places) < 0) {
-		refuse(l, f, m, places->why);
+	if (r < 0) {
+		refuse(l, f, m, places ? places->why : strerror(-r));
 		return;
 	}
 	if (in_executable && !f->wish->provider)
@@ -261,7 +254,7 @@ static void look_for(struct look *l, struct inside_function *f)
 		note_file(l, f, "function-unloaded", f->code->path,
 			"is no longer loaded: its calls are forgotten, it is looked for once a "
 			"second");
-		let_go(l->functions, l->process, f);
+		let_go(l->looks->functions, l->process, f);
 		f->missed = true;
 	}
 	if (f->code)
@@ -277,14 +270,22 @@ static void look_for(struct look *l, struct inside_function *f)
 	note(l, f, "function-not-loaded", "no such file is loaded: it is looked for once a second");
 }
 
-void inside_look(struct functions *functions, struct inside_process *p, struct inside_notes *notes)
+/* A hundred looks a second are enough for all together. */
+static uint64_t next_look(const struct inside_looks *looks, const struct inside_process *p)
+{
+	uint64_t now = clock_now_ns(CLOCK_BOOTTIME);
+
+	return now + looks->processes * (LOOK_NS / LOOKS_A_SECOND) +
+	       (now - p->begun_ns < BEGINNING_NS ? LOOK_EARLY_NS : LOOK_NS);
+}
+
+void inside_look(struct inside_looks *looks, struct inside_process *p)
 {
 	__attribute__((cleanup(free_look))) struct look l = {
-		.functions = functions, .process = p, .notes = notes, .held = PROCESS_NONE};
-	uint64_t now = clock_now_ns(CLOCK_BOOTTIME);
+		.looks = looks, .process = p, .held = PROCESS_NONE};
 	int r = open_look(&l);
 
-	p->next_look_ns = now + (now - p->begun_ns < BEGINNING_NS ? LOOK_EARLY_NS : LOOK_NS);
+	p->next_look_ns = next_look(looks, p);
 	if (r < 0) {
 		if (r != -ESRCH && r != -ENOENT)
 			log_debug("event=look pid=%d errno=%d", p->pid, -r);

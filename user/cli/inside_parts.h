@@ -2,6 +2,8 @@
 /* What the parts of inside share. */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "cli/inside.h"
 #include "target/process.h"
 
@@ -25,6 +27,7 @@ struct inside_function {
 	const struct function_wish *wish;
 	struct inside_code *code; /* NULL: it is not watched */
 	uint64_t refused_inode;	  /* the file in which it cannot be watched */
+	bool quiet;		  /* a rule for all: most processes do not have it */
 	bool refused, missed;	  /* it was said that it cannot; that there is no such file */
 	uint64_t judged_ns;	  /* CLOCK_BOOTTIME, when its calls were looked at last */
 };
@@ -56,9 +59,31 @@ struct inside_notes {
 struct inside_note *inside_add_note(struct inside_notes *notes, const struct inside_process *p,
 	const struct inside_function *f, const char *reason);
 
+/* What was found of a rule's function in the file that it was looked for last: processes of one
+ * program, or with one library, have the same. */
+struct inside_found {
+	struct inside_found *next;
+	const struct function_wish *wish;
+	struct stat file;
+	struct places *places;
+};
+
+/* What looks go by. */
+struct inside_looks {
+	struct functions *functions;
+	struct inside_notes *notes;
+	struct inside_found *found;
+	size_t processes; /* that are looked at: the more, the more seldom each */
+};
+
+/* As places_find(), in the file FD; OUT is good until the next call. */
+int inside_find_places(struct inside_looks *looks, const struct function_wish *wish, int fd,
+	const struct places **out);
+void inside_looks_free(struct inside_looks *looks);
+
 /* Looks at what the process has mapped: begins to watch functions whose file is there, and ends it
  * where it is gone. */
-void inside_look(struct functions *functions, struct inside_process *p, struct inside_notes *notes);
+void inside_look(struct inside_looks *looks, struct inside_process *p);
 /* Takes all probes off. */
 void inside_release(struct functions *functions, struct inside_process *p);
 

@@ -4,13 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
@@ -96,9 +95,7 @@ int places_find(const struct places_wish *wish, struct places *out)
 		places_child_run(wish, writefd);
 	cleanup_close(&writefd);
 	r = receive(readfd, out);
-	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	child_end(pid, "places");
 	if (r < 0)
 		return refuse(out, r,
 			r == -ETIMEDOUT ? "its file takes too long to read"
