@@ -145,7 +145,7 @@ static int add_functions(struct inside *i, struct inside_process *p)
 {
 	for (size_t k = 0; rule_set_next(p->rules, &k); k++)
 		p->function_count += rule_of(i, k)->functions.n;
-	p->functions = calloc(p->function_count, sizeof(*p->functions));
+	p->functions = calloc(p->function_count ? p->function_count : 1, sizeof(*p->functions));
 	if (!p->functions)
 		return -ENOMEM;
 	p->function_count = 0;

@@ -22,7 +22,7 @@ int uprobes_add(struct uprobes *u, const struct bpf_program *program, pid_t tid,
 
 	if (u->n == u->room) {
 		size_t room = u->room ? u->room * 2 : 16;
-		struct bpf_link **v = reallocarray(u->v, room, sizeof(*v));
+		struct bpf_link **v = reallocarray(u->v, room, sizeof(struct bpf_link *));
 
 		if (!v)
 			return -ENOMEM;

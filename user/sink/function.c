@@ -26,7 +26,7 @@ int function_put(json_t *trigger, const struct function_report *report)
 	if (!report->tid)
 		return r ? -ENOMEM : 0;
 	r |= json_put_int(trigger, "tid", report->tid);
-	r |= report->wait.call < 0 && !*report->wait.channel
+	r |= report->wait.runs
 		     ? json_put_bool(trigger, "running", 1)
 		     : json_put(trigger, "waits_in", wait_json(&report->wait, report->stack));
 	return r ? -ENOMEM : 0;
