@@ -91,6 +91,8 @@ static __always_inline void begin(struct sock *sk, struct connection *c, struct 
 		head = head_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
 		if (head)
 			start_head(head, b);
+		else
+			count_loss(CT_LOSS_REQUEST_STORAGE);
 	}
 	if (!head || head->size < (bytes < HEAD_SIZE ? bytes : HEAD_SIZE))
 		c->flags |= HEAD_GAP;

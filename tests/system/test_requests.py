@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import time
 
-from harness import CORETRAP, PATIENCE, need, target_path, until
+from harness import CORETRAP, PATIENCE, need, skip, target_path, until
 from test_request_probe import (PYTHON, SERVERS, UNREAD, certificate, connect, load, read_answer, send, start,
                                 start_nginx)
 
@@ -202,6 +202,42 @@ def test_fast_requests_do_not_trip(t):
     idle.close()
     time.sleep(1.2)
     assert not w.of("trip") and not w.of("loss"), w.events
+
+
+NARROW = """ip link set lo up && echo %d >/proc/sys/net/core/optmem_max && exec "$@" """
+
+
+def start_with_little(t, bytes_a_socket):
+    """A server in a network of its own, where little may be kept beside a socket: (process, what sends it a request)."""
+    need("unshare", "nsenter", "ip")
+    server, port = start(t, "unshare", "-n", "sh", "-c", NARROW % bytes_a_socket, "sh", PYTHON, SERVERS / "serve.py")
+
+    def ask(path):
+        client = f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {port}); c.request('GET', '{path}'); "
+        subprocess.run(["nsenter", "-t", str(server.pid), "-n", PYTHON, "-c", client + "c.getresponse().read()"], check=True,
+                       timeout=30 * PATIENCE)
+
+    return server, ask
+
+
+def test_storage_that_is_refused_is_told(t):
+    """The kernel charges what is kept of a connection to the socket. A request without it is not seen; without room for
+    its head, it has no path."""
+    if subprocess.run(["unshare", "-n", "test", "-w", "/proc/sys/net/core/optmem_max"]).returncode:
+        skip("before Linux 6.8 net.core.optmem_max is the whole host's")
+    server, ask = start_with_little(t, 64)
+    w = t.watch("-p", server.pid, "--request-slow", "300ms", "--observe")
+    ask("/sleep/600")
+    loss = w.wait("loss")
+    assert loss["reason"] == "request-storage" and loss["count"] > 0 and loss["detail"] == "of requests", loss
+    assert not w.of("trip"), w.events
+    w.stop()
+    server, ask = start_with_little(t, 1500)
+    w = t.watch("-p", server.pid, "--request-slow", "300ms", "--observe")
+    ask("/sleep/900")
+    request = request_of(w.wait("trip"))
+    assert request["protocol"] == "http" and "path" not in request, request
+    assert w.of("loss")[0]["reason"] == "request-storage", w.events
 
 
 def test_work_that_nobody_reads(t):
