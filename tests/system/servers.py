@@ -48,7 +48,13 @@ def postgres_end(data):
 
 
 class Server:
+    """What a busy one is asked; None: what it cannot be asked."""
     fast = http("/x")
+    large = http("/large")
+    upload = http("/x", "POST", b"x" * 40, "Content-Length: 40")  # which comes in pieces
+    pause_s = 2.5  # between two pieces
+    events = upgrade = None
+    pipelines = True
     end = staticmethod(http_end)
     context = None  # of TLS
 
@@ -83,12 +89,36 @@ class Server:
         """Lets a server go on that does not by itself."""
 
 
+class Streaming(Server):
+    """One of our own."""
+    events = http("/events")
+    upgrade = http("/upgrade", "GET", b"", "Connection: Upgrade", "Upgrade: websocket")
+
+
+class Sendfile(Streaming):
+    fast = http("/sendfile")
+
+
+class Uring(Server):
+    """Whose bytes are not seen, so that nothing tells how long a request is; no piece of it may be late."""
+    large = None
+    upload = http("/x")
+    pause_s = 0.3
+
+
+class Java(Server):
+    pipelines = False  # com.sun.net.httpserver drops what comes behind a request
+
+
 class Tls(Server):
     context = ssl._create_unverified_context()
 
 
 class Redis(Server):
     fast = b"PING\r\n"
+    large = None
+    upload = b"*1\r\n$4\r\nPING\r\n"
+    pause_s = 0.3
     end = staticmethod(line_end)
 
 
@@ -100,6 +130,9 @@ class Postgres(Server):
         return b"Q" + struct.pack("!I", len(text) + 5) + text.encode() + b"\0"
 
     fast = query("select 1")
+    large = query("select repeat('x', 8000000)")
+    upload = query("select 'x                                      '")
+    pause_s = 0.3
 
     def greet(self, s):
         hello = struct.pack("!I", 196608) + b"user\0postgres\0\0"
@@ -110,6 +143,8 @@ class Postgres(Server):
 class Nginx(Server):
     """Its log of errors goes into a pipe, which blocks it once that is full."""
     fast = http("/small")
+    upload = http("/sleep/1", "POST", b"x" * 40, "Content-Length: 40")
+    events = http("/events")
     log = None
 
     def fill_log(self):
@@ -126,12 +161,22 @@ class Nginx(Server):
                 pass
 
 
+class Proxy(Nginx):
+    fast = http("/sleep/0")
+
+
 class Apache(Server):
     fast = http("/small")
+    upload = http("/sleep/1", "POST", b"x" * 40, "Content-Length: 40")
+    events = http("/events")
 
 
 def start_python(t):
-    return Server(*start(t, PYTHON, SERVERS / "serve.py"), PYTHON)
+    return Streaming(*start(t, PYTHON, SERVERS / "serve.py"), PYTHON)
+
+
+def start_sendfile(t):
+    return Sendfile(*start(t, PYTHON, SERVERS / "serve.py"), PYTHON)
 
 
 def start_tls(t):
@@ -140,11 +185,11 @@ def start_tls(t):
 
 def start_node(t):
     need("node")
-    return Server(*start(t, "node", SERVERS / "serve.js"), shutil.which("node"))
+    return Streaming(*start(t, "node", SERVERS / "serve.js"), shutil.which("node"))
 
 
 def start_go(t):
-    return Server(*start(t, target_path("serve")), target_path("serve"))
+    return Streaming(*start(t, target_path("serve")), target_path("serve"))
 
 
 def start_uring(t):
@@ -152,23 +197,29 @@ def start_uring(t):
     port = process.stdout.readline()
     if process.poll() == 3 or not port:
         skip("the kernel refuses an io_uring")
-    return Server(process, int(port), target_path("uring"))
+    return Uring(process, int(port), target_path("uring"))
 
 
 def start_java(t):
     need("java", "javac")
     subprocess.run(["javac", "-d", t.tmp, SERVERS / "Serve.java"], check=True, timeout=90 * PATIENCE)
-    process, port = start(t, "java", "-Xshare:auto", "-Xmx64m", "-cp", t.tmp, "Serve")
-    return Server(process, port, os.path.realpath(f"/proc/{process.pid}/exe"))
+    process, port = start(t, "java", "-Xshare:auto", "-Xmx64m", "-Dsun.net.httpserver.nodelay=true", "-cp", t.tmp, "Serve")
+    return Java(process, port, os.path.realpath(f"/proc/{process.pid}/exe"))
+
+
+def fill_directory(path):
+    (path / "www").mkdir(exist_ok=True)
+    (path / "www" / "small").write_bytes(b"x" * 600)
+    (path / "www" / "large").write_bytes(b"x" * (8 << 20))
 
 
 # Without CoreDumpDirectory its workers, who change their user, are not to be dumped.
 APACHE = """ServerRoot {tmp}
 ServerName test
-PidFile {tmp}/apache.pid
+PidFile {tmp}/{mpm}.pid
 DefaultRuntimeDir {tmp}
 Listen 127.0.0.1:{port}
-ErrorLog {tmp}/apache.log
+ErrorLog {tmp}/{mpm}.log
 CoreDumpDirectory {tmp}
 User nobody
 Group nogroup
@@ -180,6 +231,7 @@ StartServers 1
 MaxRequestWorkers 24
 DocumentRoot {tmp}/www
 ProxyPass /sleep/ http://127.0.0.1:{upstream}/sleep/
+ProxyPass /events http://127.0.0.1:{upstream}/events
 ScriptAlias /run/ {tmp}/cgi/
 {more}
 """
@@ -190,15 +242,14 @@ CGI = "#!/bin/sh\nsleep ${PATH_INFO#/}\nprintf 'Content-Type: text/plain\\r\\n\\
 def start_apache(t, mpm, upstream, modules, more=""):
     need("apache2")
     port = free_port()
-    for name in ("www", "cgi"):
-        (t.tmp / name).mkdir(exist_ok=True)
-    (t.tmp / "www" / "small").write_bytes(b"x" * 600)
+    (t.tmp / "cgi").mkdir(exist_ok=True)
+    fill_directory(t.tmp)
     (t.tmp / "cgi" / "sleep").write_text(CGI)
     (t.tmp / "cgi" / "sleep").chmod(0o755)
     load = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in
                      (f"mpm_{mpm}", "authz_core", "alias", "proxy", "proxy_http", *modules))
-    conf = t.tmp / "apache.conf"
-    conf.write_text(APACHE.format(tmp=t.tmp, port=port, upstream=upstream.port, modules=load, more=more))
+    conf = t.tmp / f"{mpm}.conf"
+    conf.write_text(APACHE.format(tmp=t.tmp, mpm=mpm, port=port, upstream=upstream.port, modules=load, more=more))
     process = t.spawn(["apache2", "-f", conf, "-DFOREGROUND"], stderr=subprocess.DEVNULL)
     return Apache(process, wait_for(port), shutil.which("apache2"))
 
@@ -211,20 +262,25 @@ def start_apache_prefork(t):
     return start_apache(t, "prefork", start_python(t), ("cgi",))
 
 
-def start_nginx(t):
+def start_nginx(t, kind=Nginx):
     need("nginx")
     port, log = free_port(), os.pipe()
-    (t.tmp / "www").mkdir(exist_ok=True)
-    (t.tmp / "www" / "small").write_bytes(b"x" * 600)
-    conf = t.tmp / "nginx.conf"
-    conf.write_text(NGINX.format(tmp=t.tmp, port=port, upstream=start_python(t).port))
-    process = t.spawn(["nginx", "-p", t.tmp, "-c", conf], stderr=log[1])
+    directory = t.tmp / f"nginx-{port}"
+    directory.mkdir()
+    fill_directory(directory)
+    conf = directory / "conf"
+    conf.write_text(NGINX.format(tmp=directory, port=port, upstream=start_python(t).port))
+    process = t.spawn(["nginx", "-p", directory, "-c", conf], stderr=log[1])
     os.set_blocking(log[0], False)
     for fd in log:
         t.cleanup_with(os.close, fd)
-    server = Nginx(process, wait_for(port), shutil.which("nginx"))
+    server = kind(process, wait_for(port), shutil.which("nginx"))
     server.log = log
     return server
+
+
+def start_proxy(t):
+    return start_nginx(t, Proxy)
 
 
 def start_redis(t):

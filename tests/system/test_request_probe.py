@@ -190,6 +190,7 @@ http {{
     server {{
         listen 127.0.0.1:{port}; root {tmp}/www;
         location /sleep/ {{ proxy_pass http://127.0.0.1:{upstream}; }}
+        location /events {{ proxy_pass http://127.0.0.1:{upstream}; proxy_buffering off; }}
     }}
 }}
 """

@@ -7,7 +7,8 @@ import time
 import typing
 
 import servers
-from harness import PATIENCE, need, timeout
+from busy import Load
+from harness import PATIENCE, Skip, need, slow, timeout, until
 from servers import Postgres, http
 from test_requests import LATE_S, SLOW_S, request_of, seconds_of
 
@@ -30,13 +31,13 @@ CASES = {
     # The C function behind time.sleep().
     "python": Case(servers.start_python, http("/sleep/2500"), ("nanosleep",), "clock_nanosleep"),
     "tls": Case(servers.start_tls, http("/sleep/2500"), ("nanosleep",), "clock_nanosleep"),
-    "sendfile": Case(servers.start_python, http("/sendfile/2500"), ("nanosleep",), "clock_nanosleep"),
+    "sendfile": Case(servers.start_sendfile, http("/sendfile/2500"), ("nanosleep",), "clock_nanosleep"),
     "uring": Case(servers.start_uring, http("/sleep/2500"), ("handle_slow", "handle", "main"), "clock_nanosleep"),
     "go": Case(servers.start_go, http("/sleep/2500")),
     # In a system call the goroutine has a thread.
     "go_blocked": Case(servers.start_go, http("/block/2500"), ("syscall.Nanosleep", "main.block", "main.handle"),
                        "nanosleep"),
-    "nginx_proxy": Case(servers.start_nginx, http("/sleep/2500")),
+    "nginx_proxy": Case(servers.start_proxy, http("/sleep/2500")),
     # Serving: it writes of a missing file to its log, which nobody reads.
     "nginx_serve": Case(servers.start_nginx, http("/missing"),
                         ("ngx_log_error_core", "ngx_http_core_content_phase", "ngx_http_core_run_phases"), "write",
@@ -164,3 +165,58 @@ def test_node_blocked(t):
 @timeout(120)
 def test_java(t):
     catch(t, "java")
+
+
+def start_all(t, names):
+    """Those of them that are installed: {name: server}."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = CASES[name].start(t)
+        except Skip as reason:
+            t.log(f"{name}: {reason}")
+    return found
+
+
+def stick_each(t, w, found):
+    """To prove that nothing was asleep: each is stuck once, all at the same time, and is told of."""
+    asked = {}
+    for name, server in found.items():
+        s = server.connect(t)
+        CASES[name].prepare(server)
+        s.sendall(CASES[name].ask)
+        asked["127.0.0.1:%d" % s.getsockname()[1]] = name
+    for peer, name in asked.items():
+        trip = until(lambda: next((e for e in w.of("trip") if request_of(e)["peer"] == peer), None), 10, f"{name}'s trip")
+        check_holder(CASES[name], found[name], trip)
+        t.log(f"{name}: {request_of(trip)['age_ms']} ms, {request_of(trip).get('tid', 'handed off')}")
+    for server in found.values():
+        server.release()
+
+
+def stay_quiet(t, names, seconds):
+    found = start_all(t, names)
+    load = Load(t, found.values())
+    pids = [argument for server in found.values() for argument in ("-p", server.pid)]
+    w = t.watch(*pids, "--tree", "--request-slow", "1s", "--observe", "-n", 0)
+    load.run(seconds)
+    for name, server in found.items():
+        answered, worst = load.served(server)
+        t.log(f"{name}: {answered / seconds:.0f} requests/s, the slowest took {worst * 1000:.0f} ms")
+        assert answered > 5 * seconds, (name, answered)
+    told = [(e["process"]["comm"], request_of(e)) for e in w.of("trip")]
+    assert not told and not w.of("loss"), (told, w.of("loss"), [load.served(server) for server in found.values()])
+    load.close()
+    stick_each(t, w, found)
+
+
+@timeout(120)
+def test_the_busy_are_left_alone(t):
+    stay_quiet(t, ("python", "tls", "uring", "go", "nginx_serve", "apache_event"), 8)
+
+
+@slow
+@timeout(300)
+def test_all_are_left_alone_for_a_minute(t):
+    stay_quiet(t, ("python", "tls", "sendfile", "uring", "go", "nginx_proxy", "nginx_serve", "apache_event",
+                   "apache_prefork", "redis", "postgres", "node", "java"), 60)

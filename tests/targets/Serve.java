@@ -4,7 +4,8 @@ import com.sun.net.httpserver.HttpServer;
 import java.net.InetSocketAddress;
 import java.util.concurrent.Executors;
 
-/** An HTTP server with a pool of threads; the first line it prints is its port. /sleep/MS answers after MS milliseconds. */
+/** An HTTP server with a pool of threads; the first line it prints is its port. /sleep/MS answers after MS milliseconds,
+ *  /large with 8 MiB. */
 public class Serve {
 	public static void main(String[] args) throws Exception {
 		HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 0);
@@ -19,8 +20,9 @@ public class Serve {
 					throw new RuntimeException(e);
 				}
 			}
-			exchange.sendResponseHeaders(200, 2);
-			exchange.getResponseBody().write("ok".getBytes());
+			byte[] body = path.equals("/large") ? new byte[8 << 20] : "ok".getBytes();
+			exchange.sendResponseHeaders(200, body.length);
+			exchange.getResponseBody().write(body);
 			exchange.close();
 		});
 		server.start();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An HTTP server on one event loop; the first line it prints is its port. /sleep/MS answers later, /spin/MS keeps the loop
-// busy, /run/MS waits for a child, /events streams events, and an upgrade is accepted.
+// busy, /run/MS waits for a child, /events streams events, /large answers with 8 MiB, and an upgrade is accepted.
 const child = require('child_process')
 const http = require('http')
 
@@ -17,7 +17,9 @@ const server = http.createServer((request, response) => {
 		response.end('ok')
 	} else if (what === 'events') {
 		response.writeHead(200, {'Content-Type': 'text/event-stream'})
-		response.write('data: 1\n\n')
+		setInterval(() => response.write('data: 1\n\n'), 500)
+	} else if (what === 'large') {
+		response.end(Buffer.alloc(8 << 20))
 	} else {
 		response.end('ok')
 	}
@@ -26,5 +28,6 @@ const server = http.createServer((request, response) => {
 server.on('upgrade', (request, socket) => {
 	socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
 	socket.on('data', () => {})
+	socket.on('error', () => {})
 })
 server.listen(0, '127.0.0.1', () => console.log(server.address().port))

@@ -13,6 +13,7 @@ import time
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         path = self.path.split("?")[0].split(";")[0]
@@ -59,12 +60,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A client that goes away is not worth a word."""
+
+
+server = Server(("127.0.0.1", 0), Handler)
 server.whole_answer = os.memfd_create("answer")
 os.write(server.whole_answer, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 if sys.argv[1:2] == ["tls"]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[2])
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    # The handshake is the thread's affair, not that of who accepts.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_address[1], flush=True)
 server.serve_forever()
