@@ -12,6 +12,7 @@
 #include "cli/in_flight_holder.h"
 #include "cli/in_flight_plan.h"
 #include "cli/in_flight_queue.h"
+#include "cli/in_flight_settled.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -47,7 +48,7 @@ struct in_flight {
 	struct served *head;
 	void *by_pid; /* the same, for tsearch(3) */
 	struct in_flight_waiting waiting;
-	struct in_flight_keys judged; /* of the last scan: waits for nobody but the process */
+	struct in_flight_settled settled;
 	struct in_flight_queue queue;
 };
 
@@ -157,7 +158,7 @@ void in_flight_close(struct in_flight *f)
 	cleanup_close(&f->timerfd);
 	cleanup_close(&f->epollfd);
 	in_flight_waiting_free(&f->waiting);
-	in_flight_keys_free(&f->judged);
+	in_flight_settled_free(&f->settled);
 	in_flight_queue_free(&f->queue);
 	free(f);
 }
@@ -344,27 +345,19 @@ static void take_answers(struct in_flight *f)
 /* Of what waits: that of processes that are watched, and for nobody but them. */
 static int keep_waiting(struct in_flight *f, const struct request *found, size_t n)
 {
-	struct in_flight_keys judged = {};
-	int r = in_flight_keys_init(&judged, n);
+	int r = in_flight_settled_begin(&f->settled, n);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		struct served *s = find(f, found[i].pid, found[i].start_ticks);
 
 		if (!s)
 			continue;
-		if (!found[i].client && !in_flight_keys_has(&f->judged, &found[i])) {
-			if (!s->asked_go)
-				ask_go(f, s);
-			if (in_flight_is_incomplete(&found[i]))
-				continue;
-		}
-		if (!found[i].client)
-			in_flight_keys_add(&judged, &found[i]);
-		f->waiting.v[f->waiting.n++] = found[i];
+		if (!found[i].client && !s->asked_go)
+			ask_go(f, s);
+		if (found[i].client || in_flight_settled_tells(&f->settled, &found[i]))
+			f->waiting.v[f->waiting.n++] = found[i];
 	}
-	in_flight_keys_sort(&judged);
-	in_flight_keys_free(&f->judged);
-	f->judged = judged;
+	in_flight_settled_end(&f->settled);
 	in_flight_waiting_sort(&f->waiting);
 	return r;
 }

@@ -24,9 +24,18 @@ void in_flight_find_holder(
 		report->stack = NULL;
 }
 
-bool in_flight_is_incomplete(const struct request *r)
+enum in_flight_claim in_flight_claim(const struct request *r)
 {
 	_cleanup_process_ struct process p = PROCESS_NONE;
+	bool tells_its_end = r->protocol == REQUEST_HTTP && !r->pipelined;
+	struct thread_wait wait;
 
-	return process_open(r->pid, &p) == 0 && request_waits_for_client(p.procfd, r);
+	if (process_open(r->pid, &p) < 0 || wait_read(p.procfd, r->tid, &wait) < 0)
+		return CLAIM_OF_PROCESS;
+	if (wait_reads_socket(p.procfd, r->tid, &wait, r->inode))
+		return CLAIM_OF_CLIENT;
+	/* A reader that runs may have been woken by the rest of the request. */
+	if (r->has_unread || (!tells_its_end && wait.channel[0] == '\0'))
+		return CLAIM_UNSETTLED;
+	return CLAIM_OF_PROCESS;
 }

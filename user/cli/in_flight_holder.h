@@ -11,5 +11,11 @@
  * kernel stack. IS_GO: the process is a Go program. */
 void in_flight_find_holder(
 	struct requests *requests, uint64_t start_ticks, bool is_go, struct request_report *report);
-/* The thread waits for more of the request. */
-bool in_flight_is_incomplete(const struct request *r);
+/* Whom a slow request seems to wait for. */
+enum in_flight_claim {
+	CLAIM_OF_PROCESS,
+	CLAIM_OF_CLIENT, /* its reader waits for more of it */
+	CLAIM_UNSETTLED, /* more of it has come, or may have, and the reader has not had the time */
+};
+
+enum in_flight_claim in_flight_claim(const struct request *r);

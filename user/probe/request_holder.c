@@ -63,11 +63,3 @@ enum request_holder request_find_holder(struct requests *requests, int procfd,
 		return HOLDER_HANDED_OFF;
 	return HOLDER_THREAD;
 }
-
-bool request_waits_for_client(int procfd, const struct request *request)
-{
-	struct thread_wait wait;
-
-	return wait_read(procfd, request->tid, &wait) == 0 &&
-	       wait_reads_socket(procfd, request->tid, &wait, request->inode);
-}

@@ -17,5 +17,3 @@ enum request_holder {
  * serves. */
 enum request_holder request_find_holder(struct requests *requests, int procfd,
 	const struct request *request, struct thread_wait *wait);
-/* The reading thread waits for more of the request: as HOLDER_CLIENT, for less. */
-bool request_waits_for_client(int procfd, const struct request *request);

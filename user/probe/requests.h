@@ -43,6 +43,7 @@ struct request {
 			       read: at least, the kernel's clock moves by ticks */
 	uint64_t bytes_in;  /* with those that lie in the socket */
 	uint64_t goroutine; /* 0: not known */
+	bool has_unread;    /* some lie in the socket */
 	bool answered;
 	bool client;	/* not a request: the process waits for PEER, to whom it sent */
 	bool pipelined; /* came behind another: method, path and ids are not known */
