@@ -48,6 +48,8 @@ def test_the_thread_that_is_inside_is_captured(t):
     tid, text = first_thread(t, target_path("inside"), capture, "bt")
     assert tid == target.pid, text
     assert re.search(r"in handle .*\n.*in main ", text, re.S), text
+    shown = t.coretrap("show", "-o", t.store, capture["capture"]["id"]).stdout
+    assert re.search(rf"trigger +:handle is not left for 1\.\d+ s, in thread {tid} \(clock_nanosleep\)", shown), shown
 
 
 def test_a_fast_function_does_not_trip(t):
@@ -94,7 +96,7 @@ def test_a_function_that_is_thrown_out_of_has_been_left(t):
 
 def test_an_exception_leaves_a_function(t):
     target = t.target("thrown", ready=True)
-    w = t.watch("-p", target.pid, "--function", ":fail=50ms", "--kind", "none", *ENDLESS)
+    w = t.watch("-p", target.pid, "--function", f":fail={50 * PATIENCE}ms", "--kind", "none", *ENDLESS)
     time.sleep(QUIET_S)
     assert not w.of("trip"), w.events
 

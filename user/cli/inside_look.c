@@ -167,6 +167,8 @@ static const char *describe(int error)
 		return "has it where another --function has a probe already";
 	case -ENOTSUP:
 		return "has it with an instruction that cannot be probed";
+	case -ENXIO:
+		return "has it in a part that is not mapped";
 	case -ENOSPC:
 		return "has it, but there are too many probes";
 	default:

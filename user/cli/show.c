@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 #include "lib/json.h"
 #include "lib/text.h"
-#include "sink/threshold.h"
+#include "sink/trigger.h"
 
 #define TEXT_MAX 4096 /* bytes of one text that are shown: all that an incident keeps */
 
@@ -110,7 +110,7 @@ static void show_trigger(const json_t *trigger)
 	const json_t *mapped = json_object_get(signal, "mapped");
 
 	put_label("trigger");
-	if (!threshold_print(stdout, trigger))
+	if (!trigger_print(stdout, trigger))
 		captures_print(stdout, json_get_text(trigger, "kind", "?"), TEXT_MAX);
 	add_text(signal, "name", " ");
 	add_int(signal, "number", " (");

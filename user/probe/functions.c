@@ -189,6 +189,8 @@ int functions_watch(
 
 	for (uint32_t i = 0; r == 0 && i < wish->places->n; i++)
 		r = add_sites(f, wish, &wish->places->v[i], &watch);
+	if (r == 0 && !watch.site_count)
+		r = -ENXIO;
 	r = r < 0 ? r : attach(f, wish, false, &watch);
 	r = r < 0 ? r : attach(f, wish, true, &watch);
 	if (r < 0)

@@ -41,7 +41,8 @@ struct function_watch {	   /* one function, or pair of probes, of one process */
 #define FUNCTION_WATCH_NONE ((struct function_watch){})
 
 /* Begins to watch. 0 or -errno: -EEXIST: another one has a probe at the same place; -ENOTSUP: there
- * is an instruction that cannot be probed; -ENOSPC: too many probes. */
+ * is an instruction that cannot be probed; -ENOSPC: too many probes; -ENXIO: that
+ * part of the file is not mapped. */
 int functions_watch(
 	struct functions *f, const struct functions_wish *wish, struct function_watch *out);
 /* Ends it, and forgets its calls. */

@@ -8,10 +8,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
-#include "sink/function.h"
-#include "sink/request.h"
-#include "sink/stall.h"
-#include "sink/threshold.h"
+#include "sink/trigger.h"
 
 #define TEXT_SHOWN 200 /* bytes of a name or path on a terminal */
 
@@ -87,8 +84,7 @@ static void print_trip(FILE *out, const json_t *event)
 
 	print_process(out, event);
 	fputs(": ", out);
-	if (!threshold_print(out, trigger) && !request_print(out, trigger) &&
-		!function_print(out, trigger) && !stall_print(out, trigger))
+	if (!trigger_print(out, trigger))
 		fputs(json_get_text(signal, "name", json_get_text(trigger, "kind", "?")), out);
 	print_burner(out, json_array_get(json_object_get(at(trigger, "cpu", NULL), "threads"), 0));
 	text = json_get_text(signal, "code", NULL);
