@@ -360,6 +360,7 @@ struct ct_call {
 struct ct_suspect {
 	__u64 rounds;  /* so often it did, since user space made the entry */
 	__u64 last_ns; /* CLOCK_MONOTONIC, the last time */
+	__u64 first;   /* argument of the call that it comes out of; 0: of any */
 };
 
 struct ct_rounds {
@@ -368,7 +369,7 @@ struct ct_rounds {
 	__u32 padding;
 };
 
-_Static_assert(sizeof(struct ct_suspect) == 16, "ABI");
+_Static_assert(sizeof(struct ct_suspect) == 24, "ABI");
 _Static_assert(sizeof(struct ct_rounds) == 40, "ABI");
 _Static_assert(sizeof(struct ct_firing) == 16, "ABI");
 _Static_assert(sizeof(struct ct_overrun) == 40, "ABI");

@@ -57,6 +57,12 @@ static __always_inline bool read_call(struct call *call)
 	return (BPF_CORE_READ(regs, cs) & 0xffff) == USER_CS;
 }
 
+/* Of a system call, behind it: the kernel changes rax, rcx and r11 alone. */
+static __always_inline __u64 first_argument(const struct pt_regs *regs)
+{
+	return regs->di;
+}
+
 static __always_inline void read_trap(struct task_struct *task, __u64 *trap, __u64 *error_code)
 {
 	*trap = BPF_CORE_READ(task, thread.trap_nr);

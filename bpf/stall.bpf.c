@@ -3,6 +3,7 @@
  * only where a thread is suspected of not having come back: then it does not fire. */
 #include "common.bpf.h"
 
+#include "arch.bpf.h"
 #include "firing.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -40,7 +41,8 @@ int stall_return(struct pt_regs *ctx)
 	if (!count_firing(id >> 32, bpf_ktime_get_boot_ns()))
 		return 0;
 	suspect = bpf_map_lookup_elem(&suspects, &tid);
-	if (!suspect)
+	/* Some libraries make all their system calls at one place. */
+	if (!suspect || (suspect->first && suspect->first != first_argument(ctx)))
 		return 0;
 	suspect->last_ns = bpf_ktime_get_ns();
 	if (++suspect->rounds == CT_ROUNDS_TOLD)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Event loops that do not go back to their wait: caught while they do not, and left alone while they do."""
 
+import contextlib
+import glob
 import os
 import pathlib
 import signal
@@ -8,7 +10,7 @@ import subprocess
 import time
 
 from elfcore import Core
-from harness import PATIENCE, need, until
+from harness import PATIENCE, need, own_processes, until
 from test_requests import seconds_of
 from test_thresholds import go_first
 
@@ -65,14 +67,13 @@ def caught(t, w, stall, pid, tid=None):
     raise AssertionError(f"never within {LATE_S} s: {took}")
 
 
-def probes(watch):
-    """Of uprobes, that a process holds: descriptors of links and of perf events."""
+def probes():
+    """How many uprobes the watch and its helpers hold."""
     found = 0
-    for fd in pathlib.Path(f"/proc/{watch.process.pid}/fd").iterdir():
-        try:
-            found += os.readlink(fd) == "anon_inode:[perf_event]"
-        except OSError:
-            pass
+    for pid in own_processes():
+        for fd in glob.glob(f"/proc/{pid}/fd/*"):
+            with contextlib.suppress(OSError):
+                found += "link_type:\tperf" in pathlib.Path(fd.replace("/fd/", "/fdinfo/")).read_text()
     return found
 
 
@@ -88,7 +89,26 @@ def test_a_loop_without_symbols_is_caught_however_it_stalls(t):
         if how == "sleep":
             assert "nanosleep" in stall_of(trip)["waits_in"]["call"] and stall_of(trip)["waits_in"]["stack"], trip
         assert Core(t.core(capture)).threads()[0] == loop.pid
-    until(lambda: not probes(w), 5, "no probe left")
+    until(lambda: not probes(), 5, "no probe left")
+
+
+def test_one_place_for_all_system_calls(t):
+    """As musl has it: other calls come out of the same place, and are no rounds."""
+    loop = start(t, "raw")
+    w = watch(t, loop, "1s", "--kind", "mini", *ENDLESS)
+    settle()
+    caught(t, w, lambda: say(loop, "naps 2500"), loop.pid)
+
+
+def test_the_first_thread_moves_the_wait(t):
+    """libc has a wait for processes with one thread, and another one, which nobody has seen yet."""
+    loop = start(t, "epoll")
+    w = watch(t, loop, "1s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "multi\nrepeat 5 800")
+    for _ in range(2):
+        assert loop.stdout.readline() == b"done\n"
+    assert not w.of("trip") and not w.of("loss"), w.events
 
 
 def test_loops_of_poll_and_select(t):
@@ -170,7 +190,7 @@ def test_a_probe_that_fires_all_the_time_is_taken_off(t):
     say(loop, "spin 8000")
     loss = w.wait("loss", 20)
     assert loss["reason"] == "probe-rate" and loss["process"]["pid"] == loop.pid and "10,000" in loss["detail"], loss
-    until(lambda: not probes(w), 5, "no probe left")
+    until(lambda: not probes(), 5, "no probe left")
     say(loop, "sleep 13000")  # what sleeps is seen all the same
     assert "nanosleep" in stall_of(w.wait("trip", 30))["waits_in"]["call"]
     assert len(w.of("loss")) == 1, w.events
@@ -181,7 +201,7 @@ def test_a_target_that_ends_with_a_probe_armed(t):
     w = watch(t, loop, "3s", "--observe", *ENDLESS)
     settle()
     say(loop, "spin 20000")
-    until(lambda: probes(w), 5, "a probe")
+    until(lambda: probes(), 5, "a probe")
     loop.kill()
     assert w.wait_exit() in (3, 4), w.events
     assert not w.of("trip") and not w.of("loss"), w.events
@@ -192,7 +212,7 @@ def test_a_watch_that_is_killed_leaves_the_target_alone(t):
     w = watch(t, loop, "3s", "--observe", *ENDLESS)
     settle()
     say(loop, "spin 1500")
-    until(lambda: probes(w), 5, "a probe")
+    until(lambda: probes(), 5, "a probe")
     w.process.kill()
     for _ in range(3):
         say(loop, "spin 10")

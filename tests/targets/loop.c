@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* An event loop. `loop WAIT [OTHER…]`: the main thread waits for lines of its input with epoll,
- * poll or select, and does what each says before it waits again; then it says "done". spin MS |
- * sleep MS        stalls so long naps MS                   stalls in many short sleeps repeat N MS
- * N stalls of so long, without a line of input between them elsewhere MS              polls for so
- * long, in the midst of its work OTHER is what further threads do: idle            waits in a loop
- * of its own full            goes round a loop of its own without a pause busy:US         the same,
- * with so many microseconds of work each time, and never waits park            waits once, as a
- * loop does, and then sleeps on a futex for ever turns           two threads that take turns at one
- * epoll: the other one sleeps */
+/* An event loop. `loop WAIT [OTHER…]`: the main thread waits for lines of its input, with epoll,
+ * poll, select, or raw (epoll by syscall(2)), does what each says, and says "done".
+ *   spin MS | sleep MS        stalls so long
+ *   naps MS                   stalls in many short sleeps
+ *   repeat N MS               N stalls of so long, and nothing but a wait between them
+ *   multi                     begins a thread: libc waits at another place from then on
+ * OTHER is what further threads do:
+ *   idle                      waits in a loop of its own
+ *   full                      goes round a loop of its own without a pause
+ *   busy:US                   the same, with so many microseconds of work each time
+ *   park                      waits once, as a loop does, and then sleeps for ever
+ *   turns                     two threads that take turns at one epoll: the other one sleeps */
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "target.h"
@@ -44,7 +47,10 @@ static void sleep_us(long us)
 {
 	struct timespec ts = {us / 1000000, us % 1000000 * 1000};
 
-	nanosleep(&ts, NULL);
+	if (strcmp(wait_kind, "raw") == 0)
+		syscall(SYS_nanosleep, &ts, NULL);
+	else
+		nanosleep(&ts, NULL);
 }
 
 static noinline int wait_epoll(int epollfd, int timeout_ms)
@@ -58,9 +64,12 @@ static noinline int wait_epoll(int epollfd, int timeout_ms)
 static int wait_input(int epollfd)
 {
 	struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+	struct epoll_event event;
 	struct timeval timeout = {.tv_usec = PATIENCE_MS * 1000};
 	fd_set set;
 
+	if (strcmp(wait_kind, "raw") == 0)
+		return (int)syscall(SYS_epoll_wait, epollfd, &event, 1, PATIENCE_MS);
 	if (strcmp(wait_kind, "epoll") == 0)
 		return wait_epoll(epollfd, PATIENCE_MS);
 	if (strcmp(wait_kind, "poll") == 0)
@@ -70,9 +79,22 @@ static int wait_input(int epollfd)
 	return select(1, &set, NULL, NULL, &timeout);
 }
 
+static void *rest(void *arg)
+{
+	pause();
+	return arg;
+}
+
+static void begin_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, rest, NULL))
+		err(1, "pthread_create");
+}
+
 static void do_line(const char *line, int epollfd)
 {
-	struct pollfd nobody = {.fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN};
 	uint64_t end;
 	long n, ms;
 
@@ -83,12 +105,11 @@ static void do_line(const char *line, int epollfd)
 	else if (sscanf(line, "naps %ld", &ms) == 1)
 		for (end = now_us() + (uint64_t)ms * 1000; now_us() < end;)
 			sleep_us(3000);
+	else if (strncmp(line, "multi", 5) == 0)
+		begin_thread();
 	else if (sscanf(line, "repeat %ld %ld", &n, &ms) == 2)
 		for (; n > 0; n--, wait_epoll(epollfd, 0))
 			spin(ms * 1000);
-	else if (sscanf(line, "elsewhere %ld", &ms) == 1)
-		poll(&nobody, 1, (int)ms);
-	close(nobody.fd);
 	dprintf(STDOUT_FILENO, "done\n");
 }
 

@@ -8,23 +8,15 @@
 #include "cli/stall_process.h"
 #include "probe/returns.h"
 
-struct stall_probe;
-
-/* 0 or -errno, as returns_open(). */
-int stall_probe_open(struct stall_probe **out);
-void stall_probe_close(struct stall_probe *s); /* NULL-safe; nothing is armed any more */
-int stall_probe_fd(const struct stall_probe *s);
-/* Once it is readable. */
-void stall_probe_clear(struct stall_probe *s);
-
-/* Has the thread's rounds be told: its state says so. 0 or -errno. */
-int stall_probe_arm(struct stall_probe *s, struct stall_process *p, struct stall_thread *t);
+/* Has the thread's rounds be told. Its state says when that begins: at once, or with the answer
+ * about the process' probes. 0, -EAGAIN (later), or -errno. */
+int stall_probe_arm(struct returns *r, struct stall_process *p, struct stall_thread *t);
+/* The probes of P are there. */
+void stall_probe_begin(struct stall_process *p);
 /* This one's rounds are of no interest any more; the last one takes the probes along. */
-void stall_probe_disarm(struct stall_probe *s, struct stall_process *p, struct stall_thread *t);
-void stall_probe_disarm_all(struct stall_probe *s, struct stall_process *p);
+void stall_probe_disarm(struct returns *r, struct stall_process *p, struct stall_thread *t);
+void stall_probe_disarm_all(struct returns *r, struct stall_process *p);
 
 /* How often the thread came out of its wait, and when it last did. */
-void stall_probe_read(const struct stall_probe *s, const struct stall_thread *t, uint64_t *rounds,
-	uint64_t *last_ns);
-/* The process' probes fired too often. */
-bool stall_probe_is_over(const struct stall_probe *s, const struct stall_process *p);
+void stall_probe_read(
+	const struct returns *r, const struct stall_thread *t, uint64_t *rounds, uint64_t *last_ns);

@@ -13,6 +13,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "target/wait_site.h"
 
 #define LOOK_NS NSEC_PER_SEC /* between two looks over all threads */
 
@@ -80,15 +81,29 @@ void stall_process_drop(struct stall_process *p, struct stall_thread *t)
 	*t = p->v[--p->n];
 }
 
-static void learn_place(struct stall_process *p, uint64_t pc)
+static bool add_place(struct stall_process *p, uint64_t pc)
 {
 	for (size_t i = 0; i < p->place_count; i++)
 		if (p->places[i] == pc)
-			return;
-	if (p->place_count == STALL_PLACES_MAX)
+			return false;
+	if (p->place_count == RETURNS_PLACES_MAX)
 		p->places_full = true;
 	else
 		p->places[p->place_count++] = pc;
+	return true;
+}
+
+static void learn_place(struct stall_process *p, const struct stall_thread *t)
+{
+	uint64_t others[RETURNS_PLACES_MAX];
+	ssize_t n;
+
+	if (!add_place(p, t->wait.pc))
+		return;
+	n = wait_sites_read(
+		p->process.procfd, t->tid, t->wait.pc, t->wait.call, others, ARRAY_SIZE(others));
+	for (ssize_t i = 0; i < n; i++)
+		add_place(p, others[i]);
 }
 
 static void saw_wait(struct stall_process *p, struct stall_thread *t, enum loop_call loop)
@@ -100,7 +115,7 @@ static void saw_wait(struct stall_process *p, struct stall_thread *t, enum loop_
 	t->call = t->wait.call;
 	t->epoll = epoll;
 	t->pc = t->wait.pc;
-	learn_place(p, t->wait.pc);
+	learn_place(p, t);
 }
 
 /* Who polls may do so once, for an answer: a loop does it again, and nothing else in between. */

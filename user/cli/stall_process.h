@@ -7,12 +7,10 @@
 #include <stdint.h>
 
 #include "cli/targets.h"
-#include "probe/uprobe.h"
+#include "probe/returns.h"
 #include "rules/stall.h"
 #include "target/process.h"
 #include "target/wait.h"
-
-#define STALL_PLACES_MAX 16 /* of waits, a process; with more of them no probe can tell */
 
 struct stall_thread {
 	pid_t tid;
@@ -39,13 +37,14 @@ struct stall_process {
 	struct process process;
 	struct stall_thread *v;
 	size_t n, room;
-	uint64_t places[STALL_PLACES_MAX]; /* where its loops wait */
+	uint64_t places[RETURNS_PLACES_MAX]; /* where its loops wait */
 	size_t place_count;
 	bool places_full;
-	struct uprobes probes; /* at those; none: not armed */
-	bool unprobed;	       /* nor ever again */
-	bool busy;	       /* it is captured */
-	pid_t *tids;	       /* that are still to be looked over */
+	uint64_t probes; /* their id; 0: not asked for */
+	bool armed;	 /* they are there */
+	bool unprobed;	 /* nor ever again */
+	bool busy;	 /* it is captured */
+	pid_t *tids;	 /* that are still to be looked over */
 	size_t tid_count, tid_at;
 	uint64_t look_ns; /* when it is to be looked over again */
 };

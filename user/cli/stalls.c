@@ -25,8 +25,8 @@ _Static_assert(STALL_ROUNDS == RETURNS_TOLD, "both clear a suspect");
 
 struct stalls {
 	const struct targets *targets;
-	struct stall_probe *probe; /* NULL: it could not be had */
-	int probe_error;
+	struct returns *returns; /* NULL: there are no probes */
+	int returns_error;
 	int epollfd, timerfd;
 	uint64_t interval_ns, rest_ns;
 	struct stall_process *head, *turn; /* TURN is the next to be looked over */
@@ -49,7 +49,8 @@ static int open_poll(struct stalls *s)
 	const struct itimerspec every = {
 		.it_value.tv_nsec = 1, .it_interval.tv_nsec = (long)s->interval_ns};
 	const int fds[] = {s->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-		s->probe ? stall_probe_fd(s->probe) : -1};
+		s->returns ? returns_fd(s->returns) : -1,
+		s->returns ? returns_answer_fd(s->returns) : -1};
 
 	s->epollfd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epollfd < 0 || s->timerfd < 0 || timerfd_settime(s->timerfd, 0, &every, NULL) < 0)
@@ -88,7 +89,7 @@ int stalls_open(const struct targets *targets, struct stalls **out)
 	s->targets = targets;
 	s->epollfd = s->timerfd = -1;
 	plan(s);
-	s->probe_error = stall_probe_open(&s->probe); /* without it a part is seen all the same */
+	s->returns_error = returns_open(&s->returns); /* without it a part is seen all the same */
 	r = open_poll(s);
 	if (r < 0)
 		stalls_close(s);
@@ -121,8 +122,8 @@ static void forget(struct stalls *s, struct stall_process **at)
 
 	if (s->turn == p)
 		s->turn = NULL;
-	if (s->probe)
-		stall_probe_disarm_all(s->probe, p);
+	if (s->returns)
+		stall_probe_disarm_all(s->returns, p);
 	tdelete(p, &s->by_pid, compare_pids);
 	*at = p->next;
 	stall_process_close(p);
@@ -142,7 +143,7 @@ void stalls_close(struct stalls *s)
 		return;
 	while (s->head)
 		forget(s, &s->head);
-	stall_probe_close(s->probe);
+	returns_close(s->returns);
 	cleanup_close(&s->timerfd);
 	cleanup_close(&s->epollfd);
 	clear_trips(s);
@@ -215,48 +216,56 @@ static void give_up(
 	void *v = s->losses;
 
 	p->unprobed = true;
-	if (s->probe)
-		stall_probe_disarm_all(s->probe, p);
+	if (s->returns)
+		stall_probe_disarm_all(s->returns, p);
 	if (make_room(&v, s->loss_count, &s->loss_room, sizeof(*s->losses)))
 		((struct stall_loss *)v)[s->loss_count++] =
 			(struct stall_loss){p->pid, p->start_ticks, reason, detail};
 	s->losses = v;
 }
 
+static void refuse(struct stalls *s, struct stall_process *p, int error)
+{
+	if (error == -ESRCH) /* it is ending: that is told elsewhere */
+		return;
+	log_debug("event=stall pid=%d errno=%d", p->pid, -error);
+	give_up(s, p, "no-probe",
+		error == -E2BIG
+			? "its loops wait in too many places to be probed: of one that runs it is "
+			  "not known whether it stalls"
+			: "no probe can be put behind its loops' wait: of one that runs it is not "
+			  "known whether it stalls");
+}
+
 static void arm(struct stalls *s, struct stall_process *p, struct stall_thread *t)
 {
-	int r = s->probe ? 0 : s->probe_error;
+	int r = s->returns ? 0 : s->returns_error;
 
 	if (p->places_full)
 		r = -E2BIG;
 	if (r == 0)
-		r = stall_probe_arm(s->probe, p, t);
-	if (r == 0 || r == -ESRCH)
-		return;
-	log_debug("event=stall pid=%d tid=%d errno=%d", p->pid, t->tid, -r);
-	give_up(s, p, "no-probe",
-		r == -E2BIG ? "its loops wait in too many places to be probed: of one that runs "
-			      "it is not known whether it stalls"
-			    : "no probe can be put behind its loops' wait: of one that runs it is "
-			      "not known whether it stalls");
+		r = stall_probe_arm(s->returns, p, t);
+	if (r < 0 && r != -EAGAIN)
+		refuse(s, p, r);
 }
 
 static void judge_probe(struct stalls *s, struct stall_process *p, struct stall_thread *t)
 {
 	uint64_t now = t->sample.time_ns;
 
-	if (stall_is_cleared(&t->state)) {
+	if (t->suspect && stall_is_cleared(&t->state)) {
 		if (t->state.outside) /* it costs something, and told what there was to tell */
 			t->rest_ns = now + s->rest_ns;
-		stall_probe_disarm(s->probe, p, t);
+		stall_probe_disarm(s->returns, p, t);
 	}
-	if (stall_wants_probe(&t->state) && !p->unprobed && !p->busy && now >= t->rest_ns)
+	if (stall_wants_probe(&t->state) && !t->suspect && !p->unprobed && !p->busy &&
+		now >= t->rest_ns)
 		arm(s, p, t);
 }
 
 static void check_rate(struct stalls *s, struct stall_process *p)
 {
-	if (s->probe && stall_probe_is_over(s->probe, p))
+	if (p->armed && returns_is_over(s->returns, p->pid))
 		give_up(s, p, "probe-rate",
 			"the probe behind its loops' wait fired more than 10,000 times in a "
 			"second, and was taken off: of one that runs it is not known whether it "
@@ -315,8 +324,8 @@ static void judge(struct stalls *s, struct stall_process *p, struct stall_thread
 		tripped |= stall_trips(&t->state, (unsigned int)i, rule_of(s, i)->stall_ns);
 		add_trip(s, p, t, i);
 	}
-	if (tripped && s->probe) /* none is to be in the core */
-		stall_probe_disarm_all(s->probe, p);
+	if (tripped && s->returns) /* none is to be in the core */
+		stall_probe_disarm_all(s->returns, p);
 }
 
 static void pass_thread(struct stalls *s, struct stall_process *p, struct stall_thread *t)
@@ -327,8 +336,8 @@ static void pass_thread(struct stalls *s, struct stall_process *p, struct stall_
 		stall_restart(&t->state, t->sample.time_ns);
 		return;
 	}
-	if (s->probe)
-		stall_probe_read(s->probe, t, &rounds, &last_ns);
+	if (s->returns)
+		stall_probe_read(s->returns, t, &rounds, &last_ns);
 	stall_see(&t->state, &t->sample, rounds, last_ns);
 	judge_probe(s, p, t);
 	judge(s, p, t);
@@ -336,16 +345,16 @@ static void pass_thread(struct stalls *s, struct stall_process *p, struct stall_
 
 static void pass_process(struct stalls *s, struct stall_process *p)
 {
-	if (p->busy && s->probe)
-		stall_probe_disarm_all(s->probe, p);
+	if (p->busy && s->returns)
+		stall_probe_disarm_all(s->returns, p);
 	stall_process_sample(p);
 	check_rate(s, p); /* behind the samples: until then every round was told */
 	for (size_t i = p->n; i-- > 0;) {
 		struct stall_thread *t = &p->v[i];
 
 		if (t->gone) {
-			if (s->probe)
-				stall_probe_disarm(s->probe, p, t);
+			if (s->returns)
+				stall_probe_disarm(s->returns, p, t);
 			stall_process_drop(p, t);
 		} else if (t->fd >= 0) {
 			pass_thread(s, p, t);
@@ -394,14 +403,38 @@ static void clear_suspects(struct stalls *s)
 			struct stall_thread *t = &p->v[i];
 			uint64_t rounds, last_ns;
 
-			stall_probe_read(s->probe, t, &rounds, &last_ns);
+			stall_probe_read(s->returns, t, &rounds, &last_ns);
 			if (rounds < STALL_ROUNDS)
 				continue;
 			t->rest_ns = clock_now_ns(CLOCK_MONOTONIC) + s->rest_ns;
 			t->state.told = 0;
-			stall_probe_disarm(s->probe, p, t);
+			stall_probe_disarm(s->returns, p, t);
 		}
 	}
+}
+
+static void take_answers(struct stalls *s)
+{
+	uint64_t id;
+	int r, error;
+
+	returns_clear(s->returns);
+	while ((r = returns_answer(s->returns, &id, &error)) == 1) {
+		struct stall_process *p = s->head;
+
+		while (p && p->probes != id)
+			p = p->next;
+		if (!p) /* it was not waited for */
+			continue;
+		if (error == 0) {
+			stall_probe_begin(p);
+			continue;
+		}
+		stall_probe_disarm_all(s->returns, p);
+		refuse(s, p, error);
+	}
+	if (r < 0)
+		log_error("event=stall errno=%d", -r);
 }
 
 void stalls_pass(struct stalls *s)
@@ -409,11 +442,11 @@ void stalls_pass(struct stalls *s)
 	uint64_t ticks;
 
 	clear_trips(s);
-	if (s->probe)
-		stall_probe_clear(s->probe);
+	if (s->returns)
+		take_answers(s);
 	if (read(s->timerfd, &ticks, sizeof(ticks)) == sizeof(ticks))
 		pass_all(s);
-	else if (s->probe)
+	else if (s->returns)
 		clear_suspects(s);
 	for (struct stall_process *p = s->head; p; p = p->next)
 		p->busy = false;

@@ -6,13 +6,18 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "stall.skel.h"
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "probe/bpf_log.h"
-#include "target/mapped.h"
+#include "probe/returns_helper.h"
 
 #define RING_BYTES 65536
+#define ASKED_MAX  32 /* each takes the helper some 15 ms */
 
 _Static_assert(RETURNS_TOLD == CT_ROUNDS_TOLD && RETURNS_RATE_MAX == CT_FIRINGS_MAX,
 	"what is said to the outside");
@@ -20,6 +25,10 @@ _Static_assert(RETURNS_TOLD == CT_ROUNDS_TOLD && RETURNS_RATE_MAX == CT_FIRINGS_
 struct returns {
 	struct stall_bpf *skeleton;
 	struct ring_buffer *ring;
+	pid_t helper;
+	int socket; /* to it */
+	uint64_t last_id;
+	unsigned int asked; /* and not answered */
 };
 
 static int ignore(void *arg, void *record, size_t size)
@@ -40,6 +49,21 @@ static int prepare(struct stall_bpf *s)
 	return bpf_map__set_max_entries(s->maps.events, RING_BYTES);
 }
 
+static int start_helper(struct returns *r)
+{
+	pid_t parent = getpid();
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	r->socket = ends[0];
+	r->helper = fork();
+	if (r->helper == 0)
+		returns_helper_run(r->skeleton->progs.stall_return, ends[1], parent);
+	close(ends[1]);
+	return r->helper < 0 ? -errno : 0;
+}
+
 static void cleanup_returns(struct returns **r)
 {
 	returns_close(*r);
@@ -53,6 +77,7 @@ int returns_open(struct returns **out)
 	if (!r)
 		return -ENOMEM;
 	bpf_log_start();
+	r->socket = -1;
 	r->skeleton = stall_bpf__open();
 	if (!r->skeleton)
 		return -errno;
@@ -63,14 +88,34 @@ int returns_open(struct returns **out)
 	r->ring = ring_buffer__new(bpf_map__fd(r->skeleton->maps.events), ignore, NULL, NULL);
 	if (!r->ring)
 		return -errno;
+	error = start_helper(r);
+	if (error < 0)
+		return error;
 	*out = TAKE_PTR(r);
 	return 0;
+}
+
+/* It does what it was told before, and has nothing left then. */
+static void end_helper(struct returns *r)
+{
+	const struct timeval patience = {.tv_sec = 2};
+	struct returns_answer answer;
+
+	if (r->helper <= 0)
+		return;
+	setsockopt(r->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	shutdown(r->socket, SHUT_WR);
+	while (recv(r->socket, &answer, sizeof(answer), 0) > 0)
+		;
+	child_end(r->helper, "probes");
 }
 
 void returns_close(struct returns *r)
 {
 	if (!r)
 		return;
+	end_helper(r);
+	cleanup_close(&r->socket);
 	ring_buffer__free(r->ring);
 	stall_bpf__destroy(r->skeleton);
 	free(r);
@@ -86,50 +131,78 @@ void returns_clear(struct returns *r)
 	ring_buffer__consume(r->ring);
 }
 
-static int attach_one(struct returns *r, int procfd, pid_t tid, const struct maps *maps,
-	uint64_t address, struct uprobes *probes)
+int returns_answer_fd(const struct returns *r)
 {
-	const struct mapping *m = maps_find(maps, address);
-	_cleanup_close_ int fd = m ? mapped_open(procfd, tid, m) : -ENOENT;
-
-	if (fd < 0)
-		return fd;
-	return uprobes_add(probes, r->skeleton->progs.stall_return, tid, fd,
-		address - m->start + m->offset, 0);
+	return r->socket;
 }
 
-static int attach_all(struct returns *r, const struct process *p, pid_t tid, const uint64_t *places,
-	size_t n, struct uprobes *probes)
-{
-	_cleanup_close_ int taskfd = process_open_task(p, tid);
-	_cleanup_maps_ struct maps maps = {};
-	int error = taskfd < 0 ? taskfd : maps_read(taskfd, false, &maps);
-
-	for (size_t i = 0; error == 0 && i < n; i++)
-		error = attach_one(r, p->procfd, tid, &maps, places[i], probes);
-	return error;
-}
-
-int returns_attach(struct returns *r, const struct process *p, pid_t tid, const uint64_t *places,
-	size_t n, struct uprobes *probes)
+static int begin_counting(struct returns *r, pid_t pid)
 {
 	const struct ct_firing none = {};
-	__u32 key = (__u32)p->pid;
-	int error = bpf_map__update_elem(
-		r->skeleton->maps.firings, &key, sizeof(key), &none, sizeof(none), BPF_ANY);
+	__u32 key = (__u32)pid;
 
-	error = error < 0 ? error : attach_all(r, p, tid, places, n, probes);
-	if (error < 0)
-		returns_detach(r, p->pid, probes);
-	return error;
+	return bpf_map__update_elem(
+		r->skeleton->maps.firings, &key, sizeof(key), &none, sizeof(none), BPF_ANY);
 }
 
-void returns_detach(struct returns *r, pid_t pid, struct uprobes *probes)
+static void end_counting(struct returns *r, pid_t pid)
 {
 	__u32 key = (__u32)pid;
 
 	bpf_map__delete_elem(r->skeleton->maps.firings, &key, sizeof(key), 0);
-	uprobes_remove(probes);
+}
+
+int returns_begin(struct returns *r, const struct process *p, pid_t tid, const uint64_t *places,
+	size_t n, uint64_t *id)
+{
+	struct returns_order order = {.id = r->last_id + 1,
+		.n = n,
+		.pid = p->pid,
+		.tid = tid,
+		.start_ticks = p->start_ticks};
+	int error;
+
+	if (n == 0 || n > RETURNS_PLACES_MAX)
+		return -EINVAL;
+	if (r->asked >= ASKED_MAX)
+		return -EAGAIN;
+	memcpy(order.places, places, n * sizeof(*places));
+	error = begin_counting(r, p->pid);
+	if (error < 0)
+		return error;
+	if (send(r->socket, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		error = -errno;
+		end_counting(r, p->pid);
+		return error;
+	}
+	r->asked++;
+	*id = ++r->last_id;
+	return 0;
+}
+
+int returns_answer(struct returns *r, uint64_t *id, int *error)
+{
+	struct returns_answer answer;
+	ssize_t n = recv(r->socket, &answer, sizeof(answer), MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (n != sizeof(answer))
+		return n == 0 ? 0 : -EBADMSG;
+	r->asked--;
+	*id = answer.id;
+	*error = (int)answer.error;
+	return 1;
+}
+
+/* May have to wait for the helper, where very many end at once. */
+void returns_end(struct returns *r, pid_t pid, uint64_t id)
+{
+	const struct returns_order order = {.id = id};
+
+	end_counting(r, pid);
+	while (send(r->socket, &order, sizeof(order), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
 }
 
 bool returns_is_over(const struct returns *r, pid_t pid)
@@ -142,9 +215,9 @@ bool returns_is_over(const struct returns *r, pid_t pid)
 	       f.over;
 }
 
-int returns_add(struct returns *r, pid_t tid)
+int returns_add(struct returns *r, pid_t tid, uint64_t first)
 {
-	const struct ct_suspect none = {};
+	const struct ct_suspect none = {.first = first};
 	__u32 key = (__u32)tid;
 
 	return bpf_map__update_elem(

@@ -84,7 +84,7 @@ bool stall_wants_probe(const struct stall *s)
 
 bool stall_is_cleared(const struct stall *s)
 {
-	return s->armed_ns && (!s->outside || s->rounds >= STALL_ROUNDS);
+	return !s->outside || s->rounds >= STALL_ROUNDS;
 }
 
 uint64_t stall_age(const struct stall *s)

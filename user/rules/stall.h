@@ -45,7 +45,7 @@ void stall_restart(struct stall *s, uint64_t now_ns);
 
 /* A suspect. If it sleeps, samples prove that it has not moved, but only until it wakes. */
 bool stall_wants_probe(const struct stall *s);
-/* It has one, and has gone round, or waits. */
+/* It waits, or has gone round. */
 bool stall_is_cleared(const struct stall *s);
 /* How long it has been outside for sure at the last sample. */
 uint64_t stall_age(const struct stall *s);
