@@ -61,6 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
     def handle_error(self, *_):
         """A client that goes away is not worth a word."""
 

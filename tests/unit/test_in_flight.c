@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/in_flight_settled.h"
 
-/* Of this thread, which runs, and so may be about to take more of it. */
+/* Of this process. */
 static struct request request_of(enum request_protocol protocol)
 {
 	return (struct request){.pid = getpid(),
@@ -49,10 +51,16 @@ Test(in_flight_settled, a_reader_that_runs_is_given_the_time)
 	struct in_flight_settled s = {};
 	struct request r = request_of(REQUEST_TLS);
 
+	r.pid = r.tid = fork();
+	if (r.pid == 0)
+		for (;;)
+			;
 	cr_assert_not(tells(&s, &r));
 	cr_assert_eq(in_flight_settled_begin(&s, 0), 0);
 	in_flight_settled_end(&s);
 	cr_assert_not(tells(&s, &r), "it had gone on meanwhile");
 	cr_assert(tells(&s, &r));
+	kill(r.pid, SIGKILL);
+	waitpid(r.pid, NULL, 0);
 	in_flight_settled_free(&s);
 }
