@@ -157,13 +157,33 @@ static int add_functions(struct inside *i, struct inside_process *p)
 	return 0;
 }
 
+/* What is told as a new image may be the one that is known: of two in a row the first is looked at
+ * when the second is there. Then a call must not be missed because its probes are put on anew. What
+ * is mapped tells. */
+static void renew(struct inside *i, struct inside_process *p)
+{
+	p->begun_ns = clock_now_ns(CLOCK_BOOTTIME);
+	p->looks = 0;
+	p->asked_go = false;
+	for (size_t k = 0; k < p->function_count; k++)
+		p->functions[k].refused = p->functions[k].missed = false;
+	if (p->over && functions_begin_process(i->functions, p->pid) == 0)
+		p->over = false;
+	if (!p->over)
+		inside_look(&i->looks, p);
+}
+
 int inside_watch(struct inside *i, const struct target *target)
 {
 	uint64_t rules = target->rules & rule_set_entering(i->targets->rules);
 	struct inside_process **old = find_pid(i, target->pid), *p;
 	int r;
 
-	if (*old) /* another process had that id, or another image of this one */
+	if (*old && (*old)->start_ticks == target->start_ticks && (*old)->rules == rules) {
+		renew(i, *old);
+		return 0;
+	}
+	if (*old) /* another process had that id, or it has other rules now */
 		forget(i, old);
 	if (!rules)
 		return 0;

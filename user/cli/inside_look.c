@@ -253,11 +253,12 @@ static void look_for(struct look *l, struct inside_function *f)
 	const struct mapping *m;
 
 	if (f->code && !f->code->mapped) {
-		note_file(l, f, "function-unloaded", f->code->path,
-			"is no longer loaded: its calls are forgotten, it is looked for once a "
-			"second");
+		if (l->process->looks) /* else it is another image */
+			note_file(l, f, "function-unloaded", f->code->path,
+				"is no longer loaded: its calls are forgotten, it is looked for "
+				"once a second");
+		f->missed = l->process->looks > 0;
 		let_go(l->looks->functions, l->process, f);
-		f->missed = true;
 	}
 	if (f->code)
 		return;
