@@ -16,7 +16,7 @@
 #include "lib/text.h"
 #include "target/places_child.h"
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 5000
 
 static int refuse(struct places *p, int error, const char *why)
 {

@@ -16,7 +16,7 @@
 #include "target/symbol.h"
 
 #define MEMORY_LIMIT   (4ULL << 30) /* mapped files count too */
-#define CPU_LIMIT      10
+#define CPU_LIMIT      5
 #define SDT_PLACES_MAX 64
 #define DEBUG_ROOT     "/usr/lib/debug/.build-id" /* "/" of this process */
 #define BUILD_ID_MAX   32

@@ -15,7 +15,8 @@ struct lookup {
 	struct symbol *out;
 	struct nearest nearest;
 	bool chosen_at_run_time, without_size, has_symtab, too_many;
-	bool found; /* the function, not only parts of it */
+	bool suggests; /* only what is like NAME is asked for */
+	bool found;    /* the function, not only parts of it */
 };
 
 bool symbol_file_offset(Elf *elf, uint64_t address, uint64_t *offset)
@@ -88,7 +89,10 @@ static void take_symbol(struct lookup *l, const char *name, const GElf_Sym *sym)
 
 	if (sym->st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_GNU_IFUNC))
 		return;
-	nearest_consider(&l->nearest, name);
+	if (l->suggests) {
+		nearest_consider(&l->nearest, name);
+		return;
+	}
 	if (strncmp(name, l->name, l->length) != 0)
 		return;
 	rest = name + l->length;
@@ -134,12 +138,15 @@ static void take_tables(struct lookup *l, Elf *elf, GElf_Word type)
 	}
 }
 
-static int tell_missing(const struct lookup *l)
+static int tell_missing(struct lookup *l, Elf *elf, Elf *debug)
 {
 	if (l->chosen_at_run_time)
 		return -EOPNOTSUPP;
 	if (l->without_size)
 		return -ERANGE;
+	l->suggests = true;
+	take_tables(l, debug ? debug : elf, SHT_SYMTAB);
+	take_tables(l, elf, SHT_DYNSYM);
 	if (l->nearest.best)
 		snprintf(l->out->near, sizeof(l->out->near), "%s", l->nearest.best);
 	return l->has_symtab ? -ENOENT : -ENODATA;
@@ -155,7 +162,7 @@ int symbol_find(Elf *elf, Elf *debug, const char *name, struct symbol *out)
 	if (!l.found)
 		take_tables(&l, elf, SHT_DYNSYM);
 	if (!l.found)
-		return tell_missing(&l);
+		return tell_missing(&l, elf, debug);
 	if (l.chosen_at_run_time) /* another version of the name may be a plain function */
 		return -EOPNOTSUPP;
 	if (l.too_many)
