@@ -14,6 +14,8 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
+#define ASKED_MOST 100 /* calls of a function in a pass that are only counted */
+
 struct inside {
 	const struct targets *targets;
 	struct functions *functions;
@@ -293,26 +295,27 @@ static void add_trip(struct inside *i, struct inside_process *p, struct inside_f
 }
 
 /* Those that have come to be too long; the first one, the oldest, is told, the others are counted.
- */
+ * A crowd of goroutines that all wait for one thing is not asked one by one. */
 static void judge_function(struct inside *i, struct inside_process *p, struct inside_function *f,
 	const struct function_call *calls, size_t n, uint64_t now)
 {
 	const uint64_t bit = 1ULL << f->rule;
+	unsigned int asked = 0;
 
 	for (size_t k = 0; k < n; k++) {
 		const struct function_call *c = &calls[k];
 		struct function_report report = {.age_ns = now - c->entered_ns};
+		bool told = (p->busy | p->tripped) & bit;
 
 		if (c->instance != f->code->watch.instance ||
 			!function_is_due(f->wish->limit_ns, c->entered_ns, f->judged_ns, now))
 			continue;
-		if (!inside_look_at_call(p, f, c, &report)) {
-			free(report.stack);
+		if ((!told || asked++ < ASKED_MOST) &&
+			!inside_look_at_call(p, f, c, told, &report)) {
 			functions_drop(i->functions, c);
 			continue;
 		}
-		if ((p->busy | p->tripped) & bit) {
-			free(report.stack);
+		if (told) {
 			p->folded[f->rule]++;
 			continue;
 		}

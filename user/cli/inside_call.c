@@ -104,7 +104,7 @@ static bool is_between_probes(const struct witness *w, const struct function_wis
 }
 
 bool inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
-	const struct function_call *call, struct function_report *report)
+	const struct function_call *call, bool briefly, struct function_report *report)
 {
 	__attribute__((cleanup(free_witness))) struct witness w = {
 		.process = PROCESS_NONE, .taskfd = -1, .memfd = -1};
@@ -116,7 +116,8 @@ bool inside_look_at_call(const struct inside_process *p, const struct inside_fun
 	is = f->wish->provider ? is_between_probes(&w, f->wish, call, report)
 	     : call->stack     ? is_in_goroutine(&w, p->goid, call, report)
 			       : is_in_thread(&w, call, report);
-	if (is && report->tid && wait_read_stack(w.process.procfd, report->tid, &report->stack) < 0)
+	if (is && report->tid && !briefly &&
+		wait_read_stack(w.process.procfd, report->tid, &report->stack) < 0)
 		report->stack = NULL;
 	return is;
 }

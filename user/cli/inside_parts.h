@@ -88,6 +88,7 @@ void inside_look(struct inside_looks *looks, struct inside_process *p);
 void inside_release(struct functions *functions, struct inside_process *p);
 
 /* Whether CALL is under way, as far as the process itself and /proc tell, and who has it: fills
- * REPORT's goroutine, tid, wait and stack, which the caller frees. */
+ * REPORT's goroutine, tid and wait; and, unless BRIEFLY and only where it is, the stack, which the
+ * caller frees. */
 bool inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
-	const struct function_call *call, struct function_report *report);
+	const struct function_call *call, bool briefly, struct function_report *report);
