@@ -39,7 +39,7 @@ def test_the_example_is_good(t):
     shutil.copyfile(ROOT / "contrib" / "coretrap.yaml", example)
     status, stdout, stderr = check(t, example)
     assert (status, stderr) == (0, ""), (status, stderr)
-    assert stdout == f"{example}: 5 rules\n", stdout
+    assert stdout == f"{example}: 6 rules\n", stdout
     shown = t.coretrap("config", "show", "--effective", str(example))
     again = write(t, shown.stdout, "again/coretrap.yaml")
     assert check(t, again)[0] == 0, check(t, again)

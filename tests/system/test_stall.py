@@ -73,7 +73,8 @@ def probes():
     for pid in own_processes():
         for fd in glob.glob(f"/proc/{pid}/fd/*"):
             with contextlib.suppress(OSError):
-                found += "link_type:\tperf" in pathlib.Path(fd.replace("/fd/", "/fdinfo/")).read_text()
+                found += (os.readlink(fd) == "anon_inode:[perf_event]"  # before 5.15 it is the link
+                          or "link_type:\tperf" in pathlib.Path(fd.replace("/fd/", "/fdinfo/")).read_text())
     return found
 
 

@@ -69,7 +69,9 @@ static const struct check {
 		"Linux 5.12, and tracepoints (6.3) or programs at the exits of functions, are "
 		"needed: no rules on requests"},
 	{"iter/task", false, doctor_iterator, "task", "CPU and memory are read from /proc, slower"},
-	{"uprobe", false, doctor_uprobe, NULL, "no rules on user functions"},
+	{"uprobe", false, doctor_uprobe, NULL,
+		"no rules on user functions; of event loops only those that sleep are known to "
+		"stall"},
 	{"map ringbuf", NEEDED, doctor_map, "ringbuf", "Linux 5.8 or newer is needed"},
 	{"map task_storage", false, doctor_map, "task_storage",
 		"Linux 5.11 has it; a hash by process is used"},

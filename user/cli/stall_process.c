@@ -17,10 +17,9 @@
 
 #define LOOK_NS NSEC_PER_SEC /* between two looks over all threads */
 
-int stall_process_open(const struct target *target, uint64_t rules, struct stall_process **out)
+int stall_process_new(const struct target *target, uint64_t rules, struct stall_process **out)
 {
 	struct stall_process *p = calloc(1, sizeof(*p));
-	int r;
 
 	if (!p)
 		return -ENOMEM;
@@ -28,17 +27,11 @@ int stall_process_open(const struct target *target, uint64_t rules, struct stall
 	p->start_ticks = target->start_ticks;
 	p->rules = rules;
 	p->process = PROCESS_NONE;
-	r = process_open(p->pid, &p->process);
-	if (r == 0 && p->process.start_ticks != p->start_ticks)
-		r = -ESRCH;
-	if (r < 0)
-		stall_process_close(p);
-	else
-		*out = p;
-	return r;
+	*out = p;
+	return 0;
 }
 
-void stall_process_close(struct stall_process *p)
+void stall_process_free(struct stall_process *p)
 {
 	if (!p)
 		return;
@@ -133,6 +126,11 @@ static bool polls_again(
 	return again;
 }
 
+static void note_starving(struct stall_process *p, int error)
+{
+	p->starved |= error == -EMFILE || error == -ENFILE;
+}
+
 static void look_at(struct stall_process *p, pid_t tid)
 {
 	struct stall_thread *t = find(p, tid);
@@ -145,8 +143,7 @@ static void look_at(struct stall_process *p, pid_t tid)
 		return;
 	snprintf(path, sizeof(path), "task/%d/syscall", tid);
 	fd = openat(p->process.procfd, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-		log_error("event=stall pid=%d tid=%d errno=%d", p->pid, tid, errno);
+	note_starving(p, fd < 0 ? -errno : 0);
 	if (fd < 0 || wait_read_fd(fd, &wait) < 0)
 		return;
 	loop = wait_loop_call(&wait);
@@ -190,16 +187,38 @@ static void list_threads(struct stall_process *p)
 	}
 }
 
-void stall_process_look(struct stall_process *p, uint64_t now_ns, size_t *budget)
+/* Most processes have no loops: only while one has, or is looked over, it takes descriptors. */
+static bool is_open(struct stall_process *p)
 {
-	if (p->tid_at == p->tid_count && now_ns < p->look_ns)
-		return;
-	if (p->tid_at == p->tid_count) {
+	int r;
+
+	if (p->process.procfd >= 0)
+		return true;
+	r = process_open(p->pid, &p->process);
+	note_starving(p, r);
+	if (r == 0 && p->process.start_ticks != p->start_ticks)
+		process_close(&p->process);
+	return p->process.procfd >= 0;
+}
+
+size_t stall_process_look(struct stall_process *p, uint64_t now_ns, size_t most)
+{
+	bool anew = p->tid_at == p->tid_count;
+	size_t looks = 1;
+
+	if (anew && now_ns < p->look_ns)
+		return 0;
+	if (anew)
 		p->look_ns = now_ns + LOOK_NS;
+	if (!is_open(p))
+		return looks;
+	if (anew)
 		list_threads(p);
-	}
-	for (; p->tid_at<p->tid_count && * budget> 0; --*budget)
+	for (; p->tid_at < p->tid_count && looks < most; looks++)
 		look_at(p, p->tids[p->tid_at++]);
+	if (p->n == 0)
+		process_close(&p->process);
+	return looks;
 }
 
 /* ---- where they are ---- */

@@ -34,7 +34,7 @@ struct stall_process {
 	pid_t pid;
 	uint64_t start_ticks;
 	uint64_t rules;
-	struct process process;
+	struct process process; /* while some of its threads are known */
 	struct stall_thread *v;
 	size_t n, room;
 	uint64_t places[RETURNS_PLACES_MAX]; /* where its loops wait */
@@ -44,18 +44,21 @@ struct stall_process {
 	bool armed;	 /* they are there */
 	bool unprobed;	 /* nor ever again */
 	bool busy;	 /* it is captured */
-	pid_t *tids;	 /* that are still to be looked over */
+	bool starved;	 /* there were no descriptors for all of its loops */
+	bool said_starved;
+	pid_t *tids; /* that are still to be looked over */
 	size_t tid_count, tid_at;
 	uint64_t look_ns; /* when it is to be looked over again */
 };
 
-/* 0 or -errno: -ESRCH, it is gone. */
-int stall_process_open(const struct target *target, uint64_t rules, struct stall_process **out);
+/* 0 or -ENOMEM. */
+int stall_process_new(const struct target *target, uint64_t rules, struct stall_process **out);
 /* The probes must have been taken off. */
-void stall_process_close(struct stall_process *p);
+void stall_process_free(struct stall_process *p);
 
-/* Looks over threads that are not known as loops, *BUDGET of them at most, which is lessened. */
-void stall_process_look(struct stall_process *p, uint64_t now_ns, size_t *budget);
+/* Looks over threads that are not known as loops, if it is time to: MOST files at most, which is
+ * more than 1. Returns how many. */
+size_t stall_process_look(struct stall_process *p, uint64_t now_ns, size_t most);
 /* Takes a sample of each loop, or finds that it is gone. */
 void stall_process_sample(struct stall_process *p);
 /* Forgets one; the last takes its place. */

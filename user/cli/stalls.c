@@ -19,7 +19,8 @@
 #define SAMPLE_MIN_NS  (10 * NSEC_PER_MSEC)
 #define SAMPLE_MAX_NS  (250 * NSEC_PER_MSEC)
 #define REST_SHARE     4   /* of the limit: between two probes of a process that goes round */
-#define LOOKS_A_SECOND 200 /* threads that are asked whether they are loops */
+#define LOOKS_A_SECOND 200 /* at threads, whether they are loops */
+#define LOOKS_MIN      2   /* at one process: it is opened as well */
 
 _Static_assert(STALL_ROUNDS == RETURNS_TOLD, "both clear a suspect");
 
@@ -126,7 +127,7 @@ static void forget(struct stalls *s, struct stall_process **at)
 		stall_probe_disarm_all(s->returns, p);
 	tdelete(p, &s->by_pid, compare_pids);
 	*at = p->next;
-	stall_process_close(p);
+	stall_process_free(p);
 }
 
 static void clear_trips(struct stalls *s)
@@ -170,11 +171,11 @@ int stalls_watch(struct stalls *s, const struct target *target)
 	}
 	if (!rules)
 		return 0;
-	r = stall_process_open(target, rules, &p);
+	r = stall_process_new(target, rules, &p);
 	if (r < 0)
-		return r == -ESRCH ? 0 : r;
+		return r;
 	if (!tsearch(p, &s->by_pid, compare_pids)) {
-		stall_process_close(p);
+		stall_process_free(p);
 		return -ENOMEM;
 	}
 	p->next = s->head;
@@ -209,19 +210,25 @@ static bool make_room(void **v, size_t count, size_t *room, size_t size)
 	return true;
 }
 
-/* From now on only what sleeps is known not to go round. */
-static void give_up(
-	struct stalls *s, struct stall_process *p, const char *reason, const char *detail)
+static void add_loss(
+	struct stalls *s, const struct stall_process *p, const char *reason, const char *detail)
 {
 	void *v = s->losses;
 
-	p->unprobed = true;
-	if (s->returns)
-		stall_probe_disarm_all(s->returns, p);
 	if (make_room(&v, s->loss_count, &s->loss_room, sizeof(*s->losses)))
 		((struct stall_loss *)v)[s->loss_count++] =
 			(struct stall_loss){p->pid, p->start_ticks, reason, detail};
 	s->losses = v;
+}
+
+/* From now on only what sleeps is known not to go round. */
+static void give_up(
+	struct stalls *s, struct stall_process *p, const char *reason, const char *detail)
+{
+	p->unprobed = true;
+	if (s->returns)
+		stall_probe_disarm_all(s->returns, p);
+	add_loss(s, p, reason, detail);
 }
 
 static void refuse(struct stalls *s, struct stall_process *p, int error)
@@ -345,6 +352,10 @@ static void pass_thread(struct stalls *s, struct stall_process *p, struct stall_
 
 static void pass_process(struct stalls *s, struct stall_process *p)
 {
+	if (p->starved && !p->said_starved)
+		add_loss(s, p, "no-descriptors",
+			"more files were open than may be: some of its loops are not watched");
+	p->said_starved |= p->starved;
 	if (p->busy && s->returns)
 		stall_probe_disarm_all(s->returns, p);
 	stall_process_sample(p);
@@ -365,12 +376,12 @@ static void pass_process(struct stalls *s, struct stall_process *p)
 /* In turn, so that one with many threads is looked over in several passes. */
 static void look(struct stalls *s, uint64_t now_ns)
 {
-	size_t budget = 1 + LOOKS_A_SECOND * s->interval_ns / NSEC_PER_SEC;
+	size_t left = LOOKS_MIN + LOOKS_A_SECOND * s->interval_ns / NSEC_PER_SEC;
 	struct stall_process *first = s->turn ? s->turn : s->head, *p = first;
 
-	while (p && budget > 0) {
-		stall_process_look(p, now_ns, &budget);
-		if (budget == 0)
+	while (p && left >= LOOKS_MIN) {
+		left -= stall_process_look(p, now_ns, left);
+		if (left < LOOKS_MIN)
 			break;
 		p = p->next ? p->next : s->head;
 		if (p == first)

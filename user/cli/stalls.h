@@ -36,7 +36,7 @@ struct stall_trip {
 /* The next trip of the last pass; what it points to lasts until the next pass. */
 bool stalls_next(struct stalls *s, struct stall_trip *out);
 
-/* From now on only a loop that sleeps is known to stall in this process. */
+/* Of loops of this process that stall not all will be seen. */
 struct stall_loss {
 	pid_t pid;
 	uint64_t start_ticks;
@@ -44,5 +44,5 @@ struct stall_loss {
 	const char *detail;
 };
 
-/* The next of those of the last pass; once a process. */
+/* The next of those of the last pass; each once a process. */
 bool stalls_next_loss(struct stalls *s, struct stall_loss *out);
