@@ -142,7 +142,8 @@ enum ct_loss {
 	CT_LOSS_DEATH_TABLE_FULL, /* too many dying or unreaped processes: a second record is
 				     possible */
 	CT_LOSS_MARK_TABLE_FULL,
-	CT_LOSS_REQUEST_STORAGE, /* no memory beside a socket: a request, or its head, is not seen */
+	CT_LOSS_REQUEST_STORAGE, /* no memory beside a socket: a request, or its head, is not seen
+				  */
 	CT_LOSS_PIPELINE, /* requests behind one that was being served, too many to tell apart */
 	CT_LOSS_CALL_TABLE_FULL, /* too many threads inside functions: one more is not seen */
 	CT_LOSS_MAX,

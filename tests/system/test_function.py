@@ -208,6 +208,7 @@ def test_what_cannot_be_watched_is_refused(t):
     target = inside(t, "handle", 10)
     assert "has no function handel (it has handle)" in refused(t, target.pid, ":handel")
     assert "never that never returns" in refused(t, target.pid, ":never")
+    assert "alias that is left where it begins" in refused(t, target.pid, ":alias")
     assert "no static probe inside:nothing" in refused(t, target.pid, "usdt::inside:begin,nothing")
     assert "at run time" in refused(t, target.pid, "libc.so.6:memcpy")
     stripped = t.copy_target("inside", "stripped")

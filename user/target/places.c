@@ -46,7 +46,8 @@ static int check(struct places *p, int fd)
 
 		if (v->offset >= (uint64_t)st.st_size || v->semaphore >= (uint64_t)st.st_size ||
 			v->kind >= PLACE_KINDS || v->condition > 0xf ||
-			v->argument.kind > SDT_MEMORY || v->argument.reg >= SDT_WORDS)
+			v->argument.kind > SDT_MEMORY || v->argument.size > 8 ||
+			v->argument.reg >= SDT_WORDS)
 			return refuse(p, -EPROTO, "its file cannot be read");
 	}
 	return 0;

@@ -128,6 +128,16 @@ static int add(struct places *p, Elf *elf, uint64_t address, struct place place)
 	return 0;
 }
 
+/* "ret" or "jmp" is all there is of it. */
+static bool is_left_at_once(const struct symbol *s, const struct code_exit *exits, int n)
+{
+	for (size_t i = 0; i < s->n; i++)
+		for (int k = 0; k < n; k++)
+			if (!s->is_part[i] && exits[k].address == s->ranges[i].start)
+				return true;
+	return false;
+}
+
 static int find_function(Elf *elf, const char *name, struct places *p)
 {
 	Elf *debug = has_symtab(elf) ? NULL : open_debug(elf);
@@ -140,6 +150,8 @@ static int find_function(Elf *elf, const char *name, struct places *p)
 	n = exits ? code_find_exits(s.ranges, s.n, exits) : -ENOMEM;
 	if (n <= 0)
 		return tell_code(p, n, name);
+	if (is_left_at_once(&s, exits, n))
+		return refuse(p, -ERANGE, "has a function %s that is left where it begins", name);
 	for (size_t i = 0; r == 0 && i < s.n; i++)
 		if (!s.is_part[i])
 			r = add(p, elf, s.ranges[i].start, (struct place){.kind = PLACE_ENTRY});

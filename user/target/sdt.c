@@ -81,7 +81,7 @@ static int parse_one(const char *s, const char *end, struct sdt_argument *out)
 {
 	*out = (struct sdt_argument){};
 	if (*s == '-') {
-		out->is_signed = true;
+		out->is_signed = 1;
 		s++;
 	}
 	/* "8f@%xmm0" is a floating point number. */

@@ -15,11 +15,11 @@ enum sdt_argument_kind {
 };
 
 struct sdt_argument {
-	uint8_t kind; /* enum sdt_argument_kind */
-	uint8_t size; /* 1, 2, 4 or 8 bytes */
-	bool is_signed;
-	uint8_t reg;   /* of user_regs_struct: the word's number */
-	int64_t value; /* the constant, or the offset to the register */
+	uint8_t kind;	   /* enum sdt_argument_kind */
+	uint8_t size;	   /* 1, 2, 4 or 8 bytes */
+	uint8_t is_signed; /* 1: it is; no bool, since it comes from the process that parses */
+	uint8_t reg;	   /* of user_regs_struct: the word's number */
+	int64_t value;	   /* the constant, or the offset to the register */
 };
 
 /* The argument of that NUMBER, from 1 on, in text such as "8@%rdi -4@$5 4@-20(%rbp)"; 0, -ENOENT:
