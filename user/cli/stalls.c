@@ -18,9 +18,10 @@
 #define SAMPLES	       20 /* in the shortest limit */
 #define SAMPLE_MIN_NS  (10 * NSEC_PER_MSEC)
 #define SAMPLE_MAX_NS  (250 * NSEC_PER_MSEC)
-#define REST_SHARE     4   /* of the limit: between two probes of a process that goes round */
-#define LOOKS_A_SECOND 200 /* at threads, whether they are loops */
-#define LOOKS_MIN      2   /* at one process: it is opened as well */
+#define REST_SHARE     4 /* of the limit: between two probes of a process that goes round */
+#define REST_MIN_NS    (250 * NSEC_PER_MSEC) /* it is there for some 30 ms each time */
+#define LOOKS_A_SECOND 200		     /* at threads, whether they are loops */
+#define LOOKS_MIN      2		     /* at one process: it is opened as well */
 
 _Static_assert(STALL_ROUNDS == RETURNS_TOLD, "both clear a suspect");
 
@@ -73,6 +74,8 @@ static void plan(struct stalls *s)
 		if (rule_of(s, i)->stall_ns < shortest)
 			shortest = rule_of(s, i)->stall_ns;
 	s->rest_ns = shortest / REST_SHARE;
+	if (s->rest_ns < REST_MIN_NS)
+		s->rest_ns = REST_MIN_NS;
 	s->interval_ns = shortest / SAMPLES;
 	if (s->interval_ns < SAMPLE_MIN_NS)
 		s->interval_ns = SAMPLE_MIN_NS;
@@ -270,9 +273,30 @@ static void judge_probe(struct stalls *s, struct stall_process *p, struct stall_
 		arm(s, p, t);
 }
 
+/* Those that go round without a doubt. */
+static void clear_suspects(struct stalls *s, struct stall_process *p)
+{
+	uint64_t rounds, last_ns;
+
+	for (size_t i = 0; i < p->n; i++) {
+		struct stall_thread *t = &p->v[i];
+
+		stall_probe_read(s->returns, t, &rounds, &last_ns);
+		if (rounds < STALL_ROUNDS)
+			continue;
+		t->rest_ns = clock_now_ns(CLOCK_MONOTONIC) + s->rest_ns;
+		t->state.told = 0;
+		stall_probe_disarm(s->returns, p, t);
+	}
+}
+
+/* Where it is the suspects themselves that go round, no harm is done by asking again later. */
 static void check_rate(struct stalls *s, struct stall_process *p)
 {
-	if (p->armed && returns_is_over(s->returns, p->pid))
+	if (!p->armed || !returns_is_over(s->returns, p->pid))
+		return;
+	clear_suspects(s, p);
+	if (p->armed)
 		give_up(s, p, "probe-rate",
 			"the probe behind its loops' wait fired more than 10,000 times in a "
 			"second, and was taken off: of one that runs it is not known whether it "
@@ -406,21 +430,11 @@ static void pass_all(struct stalls *s)
 }
 
 /* A probe that fires all the time is taken off at once. */
-static void clear_suspects(struct stalls *s)
+static void clear_all(struct stalls *s)
 {
 	for (struct stall_process *p = s->head; p; p = p->next) {
 		check_rate(s, p);
-		for (size_t i = 0; i < p->n; i++) {
-			struct stall_thread *t = &p->v[i];
-			uint64_t rounds, last_ns;
-
-			stall_probe_read(s->returns, t, &rounds, &last_ns);
-			if (rounds < STALL_ROUNDS)
-				continue;
-			t->rest_ns = clock_now_ns(CLOCK_MONOTONIC) + s->rest_ns;
-			t->state.told = 0;
-			stall_probe_disarm(s->returns, p, t);
-		}
+		clear_suspects(s, p);
 	}
 }
 
@@ -458,7 +472,7 @@ void stalls_pass(struct stalls *s)
 	if (read(s->timerfd, &ticks, sizeof(ticks)) == sizeof(ticks))
 		pass_all(s);
 	else if (s->returns)
-		clear_suspects(s);
+		clear_all(s);
 	for (struct stall_process *p = s->head; p; p = p->next)
 		p->busy = false;
 }
