@@ -22,6 +22,7 @@ enum connection_flags {
 
 struct connection {
 	__u64 first_ns, last_ns; /* of the request; a client's: last_ns of what it sent */
+	__u64 looked_ns;	 /* when an answer was looked at last */
 	__u64 number;		 /* of requests, those that were put off as well */
 	__u64 bytes;
 	__u64 tail;	/* the last 8 bytes, kept once a request is longer than the head */
@@ -218,8 +219,10 @@ static __always_inline void keep_tail(struct connection *c, struct buffer *b, __
 	__u64 last = 0;
 	__u32 n = b->size < sizeof(last) ? b->size : sizeof(last);
 
-	if (b->size < bytes || n == 0)
+	if (b->size < bytes || n == 0) {
+		c->flags |= HEAD_GAP; /* the end of what came is out of sight */
 		return;
+	}
 	if (bpf_probe_read_user(&last, sizeof(last), (void *)(b->address + b->size - sizeof(last))))
 		return;
 	if (n == sizeof(last))

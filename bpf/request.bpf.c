@@ -75,11 +75,10 @@ static __always_inline void begin(struct sock *sk, struct connection *c, struct 
 	}
 	if (is_method(start))
 		c->protocol = CT_PROTOCOL_HTTP;
-	c->flags = IN_FLIGHT;
-	if (*(__u32 *)start == WORD('C', 'O', 'N', 'N'))
-		c->flags |= CONNECT;
 	c->first_ns = c->last_ns = now;
 	c->number++;
+	barrier(); /* a pass on another CPU takes it for the request before until it is in flight */
+	c->flags = *(__u32 *)start == WORD('C', 'O', 'N', 'N') ? IN_FLIGHT | CONNECT : IN_FLIGHT;
 	c->bytes = bytes;
 	c->tail = 0;
 	c->queued = 0;
@@ -96,6 +95,8 @@ static __always_inline void begin(struct sock *sk, struct connection *c, struct 
 	}
 	if (!head || head->size < (bytes < HEAD_SIZE ? bytes : HEAD_SIZE))
 		c->flags |= HEAD_GAP;
+	if (bytes > HEAD_SIZE)
+		keep_tail(c, b, bytes);
 }
 
 static __always_inline void queue(struct connection *c, __u64 now)
@@ -250,8 +251,8 @@ static __always_inline void take_next(struct connection *c, __u64 now)
 	c->flags |= IN_FLIGHT | PIPELINED;
 }
 
-/* Interim answers are shorter, but for those with fields: 101 and 103. A server that sends such
- * does it with a connection's first answer as well, which is always looked at. */
+/* Interim answers are shorter, but for those with fields: 101 and 103. For these a connection's
+ * answers are looked at once a tick, which are all but where they are very many. */
 #define INTERIM_SIZE 64
 
 /* Some server here does: all answers are looked at. */
@@ -279,9 +280,12 @@ static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *
 }
 
 /* What is sent has to be looked at; mostly it is not, and is an answer. */
-static __always_inline bool is_looked_at(struct connection *c, __u32 bytes, bool slow)
+static __always_inline bool is_looked_at(struct connection *c, __u32 bytes, bool slow, __u64 now)
 {
-	return slow || !c->exchanges || bytes < INTERIM_SIZE || interim_seen ||
+	bool is_due = c->looked_ns != now;
+
+	c->looked_ns = now;
+	return slow || is_due || bytes < INTERIM_SIZE || interim_seen ||
 	       c->flags & (PIPELINED | CONNECT) || request_config.status_max;
 }
 
@@ -311,7 +315,7 @@ static __always_inline int sent(struct sock *sk, int bytes)
 	if (!(c->flags & IN_FLIGHT))
 		return 0;
 	slow = tick_age(c->last_ns, now) >= request_config.slow_ns || request_config.report_all;
-	if (is_looked_at(c, bytes, slow) && !is_answer(c, bytes, &status))
+	if (is_looked_at(c, bytes, slow, now) && !is_answer(c, bytes, &status))
 		return 0;
 	if (request_config.count_answers)
 		count_answer(c->tgid);
@@ -437,8 +441,9 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 	w = bpf_map_lookup_elem(&works, &which);
 	if (!w || !describe(w, which, sk, (struct connection *)c, now))
 		return 0;
-	/* Another CPU may have gone on with it meanwhile. */
-	if (c->last_ns == last && is_due((struct connection *)c, last, now))
+	/* Another CPU may have gone on with it meanwhile, or be at the next one. */
+	if (c->last_ns == last && c->number == w->out.number &&
+		is_due((struct connection *)c, last, now))
 		bpf_seq_write(ctx->meta->seq, &w->out, sizeof(w->out));
 	return 0;
 }

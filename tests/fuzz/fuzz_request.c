@@ -47,8 +47,8 @@ static void judge(const struct request *r)
 	endpoint_format(&r->peer, text, sizeof(text));
 	if (request_state_new(&rule, &s) < 0)
 		return;
-	request_state_pass(s, r, 1, r->bytes_in, r->last_ns, &trip, &culprit);
-	request_state_answer(s, r, r->last_ns + 1);
+	request_state_pass(s, r, 1, r->bytes_in, r->age_ns, &trip, &culprit);
+	request_state_answer(s, r, r->age_ns + 1);
 	request_state_free(s);
 }
 

@@ -341,6 +341,16 @@ def test_upload_is_slow_once_it_is_complete(t):
         read_answer(s)
 
 
+def test_chunks_that_come_at_once_are_complete(t):
+    """More than is kept of a head: the end tells, though the first read had all of it."""
+    server, port = start(t, PYTHON, SERVERS / "serve.py")
+    probe = Inflight(t, server.pid)
+    s = connect(t, port)
+    send(s, "/sleep/1800", "Transfer-Encoding: chunked", method="POST",
+         body=b"1000\r\n" + b"a" * 4096 + b"\r\n0\r\n\r\n")
+    assert probe.wait("slow")["method"] == "POST"
+
+
 def test_body_that_nobody_reads(t):
     """The client has sent all of it: that the handler leaves it in the socket is no slow upload."""
     server, port = start(t, PYTHON, SERVERS / "serve.py")

@@ -131,6 +131,15 @@ def send_all(t, port, paths):
         s.close()
 
 
+def test_what_else_a_client_sends_hides_nothing(t):
+    """A handler that hangs while bytes that nobody reads come in all the time."""
+    server, port = start(t, PYTHON, SERVERS / "serve.py")
+    w = t.watch("-p", server.pid, "--request-slow", "1s", "--observe")
+    s = connect(t, port)
+    send(s, "/sleep/8000")
+    until(lambda: s.send(b"x") and w.of("trip"), 4 * PATIENCE, "a trip")
+
+
 def test_the_tenth_trips_and_not_the_ninth(t):
     server, port = start(t, PYTHON, SERVERS / "serve.py")
     w = t.watch("-p", server.pid, "--request-slow", "200ms", "--request-count", "10/60s", "--observe")

@@ -54,7 +54,7 @@ static json_t *describe(const char *kind, const struct request *r)
 	json_put_int(line, "pid", r->pid);
 	json_put_int(line, "reader", r->tid);
 	json_put_int(line, "age_ms", (int64_t)(r->age_ns / NSEC_PER_MSEC));
-	json_put_int(line, "bytes_in", (int64_t)r->bytes_in);
+	json_put_int(line, "bytes_in", (int64_t)(r->bytes_in + r->unread));
 	json_put_text(line, "protocol", request_protocol_name(r->protocol));
 	json_put_text(line, "method", r->method);
 	json_put_text(line, "path", r->path);

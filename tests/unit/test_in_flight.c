@@ -40,7 +40,7 @@ Test(in_flight_settled, what_has_just_come_is_told_by_the_next_scan)
 	struct in_flight_settled s = {};
 	struct request r = request_of(REQUEST_HTTP);
 
-	r.has_unread = true;
+	r.unread = 1;
 	cr_assert_not(tells(&s, &r));
 	cr_assert(tells(&s, &r) && tells(&s, &r), "nobody reads it");
 	in_flight_settled_free(&s);

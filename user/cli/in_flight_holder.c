@@ -35,7 +35,7 @@ enum in_flight_claim in_flight_claim(const struct request *r)
 	if (wait_reads_socket(p.procfd, r->tid, &wait, r->inode))
 		return CLAIM_OF_CLIENT;
 	/* A reader that runs may have been woken by the rest of the request. */
-	if (r->has_unread || (!tells_its_end && wait.runs))
+	if (r->unread || (!tells_its_end && wait.runs))
 		return CLAIM_UNSETTLED;
 	return CLAIM_OF_PROCESS;
 }

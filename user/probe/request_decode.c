@@ -107,8 +107,8 @@ int request_decode(const void *record, size_t size, struct request *out)
 	out->inode = in->inode;
 	out->number = in->number;
 	out->age_ns = in->age_ns;
-	out->bytes_in = in->bytes_in + in->unread;
-	out->has_unread = in->unread;
+	out->bytes_in = in->bytes_in;
+	out->unread = in->unread;
 	out->goroutine = in->goroutine;
 	out->answered = in->header.kind == CT_REQUEST;
 	out->client = in->flags & CT_REQUEST_CLIENT;

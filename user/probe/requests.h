@@ -41,9 +41,9 @@ struct request {
 	uint64_t inode;	    /* as the links of /proc/PID/fd have it, 0: not known */
 	uint64_t age_ns;    /* how long it has waited (answered: did wait) since its last byte was
 			       read: at least, the kernel's clock moves by ticks */
-	uint64_t bytes_in;  /* with those that lie in the socket */
+	uint64_t bytes_in;  /* that were read */
 	uint64_t goroutine; /* 0: not known */
-	bool has_unread;    /* some lie in the socket */
+	uint32_t unread;    /* bytes that lie in the socket */
 	bool answered;
 	bool client;	/* not a request: the process waits for PEER, to whom it sent */
 	bool pipelined; /* came behind another: method, path and ids are not known */

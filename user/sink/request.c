@@ -48,7 +48,7 @@ static int put_head(json_t *o, const struct request *r)
 	e |= put_endpoint(o, "peer", &r->peer);
 	e |= put_endpoint(o, "local", &r->local);
 	e |= put_milliseconds(o, "age_ms", r->age_ns);
-	e |= json_put_int(o, "bytes", (int64_t)r->bytes_in);
+	e |= json_put_int(o, "bytes", (int64_t)(r->bytes_in + r->unread));
 	e |= r->answered ? json_put_bool(o, "answered", 1) : 0;
 	e |= r->status ? json_put_int(o, "status_code", r->status) : 0;
 	e |= r->goroutine ? json_put_int(o, "goroutine", (int64_t)r->goroutine) : 0;
