@@ -247,9 +247,11 @@ static bool take_trip(struct exits *e, struct traced *t, const json_t *event)
 	t->told = true;
 	e->counts.tripped += !e->closed;
 	feed_say(e->context.feed, json_incref((json_t *)event));
-	t->decision = e->closed ? (struct decision){.skip_reason = e->closed}
-				: rule_decide(&e->context.rules->v[t->rule], e->context.ledger,
-					  &trip, &now);
+	if (e->closed)
+		t->decision.skip_reason = e->closed;
+	else
+		t->decision =
+			rule_decide(&e->context.rules->v[t->rule], e->context.ledger, &trip, &now);
 	if (!t->decision.skip_reason)
 		return true;
 	skip = incident_follow(event, "skip", clock_now_ns(CLOCK_REALTIME));

@@ -55,7 +55,7 @@ static void load(struct ledger_file *f)
 {
 	const struct clock_pair now = clock_pair_now();
 	_cleanup_free_ char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int r = read_text(f, &text, &len);
 
 	if (r == 0)

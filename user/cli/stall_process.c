@@ -236,7 +236,7 @@ static bool waits(const struct stall_thread *t)
 static void take_sample(struct stall_process *p, struct stall_thread *t)
 {
 	struct stall_sample *s = &t->sample;
-	struct thread_status status;
+	struct thread_status status = {};
 	int r = wait_read_fd(t->fd, &t->wait);
 
 	*s = (struct stall_sample){.time_ns = clock_now_ns(CLOCK_MONOTONIC)};

@@ -236,10 +236,11 @@ static void print_rule(const json_t *rule)
 		printf("    slow requests: %" PRId64 " of %" PRId64 " in %g s\n",
 			json_get_int(requests, "slow", 0), json_get_int(requests, "count", 0),
 			(double)json_get_int(requests, "count_ms", 0) / 1000);
-	json_array_foreach (json_object_get(rule, "functions"), i, c)
+	json_array_foreach (json_object_get(rule, "functions"), i, c) {
 		printf("    %s, for %g s: %s\n", json_get_text(c, "function", "?"),
 			(double)json_get_int(c, "limit_ms", 0) / 1000,
 			json_get_text(c, "state", "not watched"));
+	}
 	json_array_foreach (conditions, i, c) {
 		char value[64], limit[64];
 

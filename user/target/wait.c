@@ -180,7 +180,7 @@ int wait_read_memory(int procfd, pid_t tid, uint64_t address, void *buf, size_t 
 /* The only descriptor that it waits for; false: there are others, or none. */
 static bool only_descriptor(int procfd, pid_t tid, const struct thread_wait *w, uint64_t *fd)
 {
-	struct pollfd only;
+	struct pollfd only = {};
 
 	switch (wait_kind(w)) {
 	case WAIT_RECEIVE:
