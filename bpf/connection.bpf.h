@@ -108,9 +108,10 @@ static __always_inline bool current_is_watched(void)
 	return mark->flags & CT_MARK_WATCHED;
 }
 
-/* The state of a connection whose process is watched; new ones begin here. Most sockets have no
- * storage of anybody's, which is seen without a call. */
-static __always_inline struct connection *connection_of(struct sock *sk)
+/* The state of a connection whose process is watched. New ones begin here, at the end that is
+ * BEGINNING: a server begins by reading, a client by sending. Most sockets have no storage of
+ * anybody's, which is seen without a call, as is the end of most. */
+static __always_inline struct connection *connection_of(struct sock *sk, enum end beginning)
 {
 	struct connection *c = NULL;
 	enum end end;
@@ -119,10 +120,12 @@ static __always_inline struct connection *connection_of(struct sock *sk)
 		c = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (c)
 		return c;
+	if (sk->__sk_common.skc_family != AF_UNIX && end_of(sk) != beginning)
+		return NULL;
 	if (!current_is_watched() || !is_stream(sk))
 		return NULL;
 	end = end_of(sk);
-	if (end == END_NONE)
+	if (end != beginning)
 		return NULL;
 	c = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!c) {

@@ -176,7 +176,7 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 
 	if (bytes <= 0 || flags & MSG_PEEK)
 		return 0;
-	c = connection_of(sk);
+	c = connection_of(sk, END_SERVER);
 	if (!c || c->flags & (EXEMPT | ONE_WAY))
 		return 0;
 	now = tick_time();
@@ -298,7 +298,7 @@ static __always_inline int sent(struct sock *sk, int bytes)
 
 	if (bytes <= 0)
 		return 0;
-	c = connection_of(sk);
+	c = connection_of(sk, END_CLIENT);
 	if (!c)
 		return 0;
 	now = tick_time();
