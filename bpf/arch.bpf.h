@@ -41,17 +41,17 @@ struct call {
 
 /* The system call that the current thread is in; false: a 32-bit program's. Where the registers
  * come typed they are read without a call: every read and write of a server goes through here. */
-static __always_inline bool read_call(struct call *call)
+static __always_inline bool read_call(struct task_struct *current, struct call *call)
 {
 	struct pt_regs *regs;
 
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
-		regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+		regs = (struct pt_regs *)bpf_task_pt_regs(current);
 		call->second = regs->si;
 		call->number = regs->orig_ax;
 		return (regs->cs & 0xffff) == USER_CS;
 	}
-	regs = user_registers(current_task());
+	regs = user_registers(current);
 	call->second = BPF_CORE_READ(regs, si);
 	call->number = BPF_CORE_READ(regs, orig_ax);
 	return (BPF_CORE_READ(regs, cs) & 0xffff) == USER_CS;

@@ -9,7 +9,8 @@
 #include "http.bpf.h"
 #include "socket.bpf.h"
 
-#define QUEUE_SIZE 4 /* pipelined requests whose times are kept */
+#define QUEUE_SIZE 4   /* pipelined requests whose times are kept */
+#define SHORT_SIZE 640 /* with the rest and the kernel's own element an allocation of 1 KiB */
 
 enum connection_flags {
 	IN_FLIGHT = 1 << 0, /* a client's: its peer has not answered */
@@ -17,7 +18,8 @@ enum connection_flags {
 	ONE_WAY = 1 << 2,   /* until something is sent */
 	HEAD_GAP = 1 << 3,  /* bytes of the head could not be read */
 	PIPELINED = 1 << 4,
-	CONNECT = 1 << 5, /* becomes a tunnel when it is answered */
+	CONNECT = 1 << 5,    /* becomes a tunnel when it is answered */
+	SHORT_HEAD = 1 << 6, /* all that came of it is in the connection */
 };
 
 struct connection {
@@ -37,8 +39,9 @@ struct connection {
 	__u8 protocol;	 /* enum ct_protocol */
 	__u8 flags;
 	__u8 queued;
-	__u32 padding;
+	__u32 head_size;
 	__u64 queue[QUEUE_SIZE]; /* when further requests were read */
+	__u8 head[SHORT_SIZE];
 };
 
 struct {
@@ -54,7 +57,7 @@ struct head {
 	__u8 bytes[HEAD_SIZE];
 };
 
-/* Apart, so that what does not speak HTTP does not pay for it. */
+/* Of longer ones. Apart, so that most connections pay for it neither in memory nor in time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -148,9 +151,8 @@ static __always_inline __u64 current_goroutine(__u32 tgid)
 	return id;
 }
 
-static __always_inline void take_thread(struct connection *c)
+static __always_inline void take_thread(struct connection *c, struct task_struct *task)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 tgid = task->tgid;
 
 	if (c->tgid != tgid) {
@@ -198,10 +200,47 @@ static __always_inline __u32 start_head(struct head *h, struct buffer *b)
 	return n;
 }
 
+/* The head of the connection's request; false: there is none. */
+static __always_inline bool find_head(
+	struct sock *sk, struct connection *c, const __u8 **bytes, __u32 *size)
+{
+	struct head *h;
+
+	if (c->flags & SHORT_HEAD) {
+		*bytes = c->head;
+		*size = c->head_size;
+		return true;
+	}
+	h = head_of(sk, 0);
+	if (!h)
+		return false;
+	*bytes = h->bytes;
+	*size = h->size;
+	return true;
+}
+
+/* More of it comes, and may be too much for where it is. */
+static __always_inline struct head *lengthen_head(struct sock *sk, struct connection *c)
+{
+	struct head *h;
+
+	if (!(c->flags & SHORT_HEAD))
+		return head_of(sk, 0);
+	h = head_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!h) {
+		count_loss(CT_LOSS_REQUEST_STORAGE);
+		return NULL;
+	}
+	bpf_probe_read_kernel(h->bytes, SHORT_SIZE, c->head);
+	h->size = c->head_size;
+	c->flags &= ~SHORT_HEAD;
+	return h;
+}
+
 static __always_inline void go_on_head(
 	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes)
 {
-	struct head *h = head_of(sk, 0);
+	struct head *h = lengthen_head(sk, c);
 	__u32 n = b->size;
 
 	if (!h)

@@ -43,13 +43,13 @@ static __always_inline void leave_one_way(struct connection *c, __u64 now)
 	}
 }
 
-static __always_inline void go_on(
-	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes, __u64 now)
+static __always_inline void go_on(struct sock *sk, struct connection *c, struct task_struct *task,
+	struct buffer *b, __u32 bytes, __u64 now)
 {
 	c->last_ns = now;
 	c->bytes += bytes;
 	c->reads++;
-	take_thread(c);
+	take_thread(c, task);
 	leave_one_way(c, now);
 	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
 		return;
@@ -62,9 +62,23 @@ static __always_inline void go_on(
 		keep_tail(c, b, bytes);
 }
 
-/* HEAD holds the first bytes already, or is NULL. */
-static __always_inline void begin(struct sock *sk, struct connection *c, struct buffer *b,
-	struct head *head, const __u8 start[16], __u32 bytes, __u64 now)
+/* A head that is longer, or too short to tell what it is. */
+static __always_inline void begin_head(
+	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes)
+{
+	struct head *head = head_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!head)
+		count_loss(CT_LOSS_REQUEST_STORAGE);
+	if (!head || start_head(head, b) < (bytes < HEAD_SIZE ? bytes : HEAD_SIZE))
+		c->flags |= HEAD_GAP;
+	if (bytes > HEAD_SIZE)
+		keep_tail(c, b, bytes);
+}
+
+/* IS_SHORT: the first bytes are in the connection. */
+static __always_inline void begin(struct sock *sk, struct connection *c, struct task_struct *task,
+	struct buffer *b, bool is_short, const __u8 start[16], __u32 bytes, __u64 now)
 {
 	if (!b->address && c->protocol != CT_PROTOCOL_TLS)
 		c->protocol = CT_PROTOCOL_GENERIC;
@@ -83,23 +97,16 @@ static __always_inline void begin(struct sock *sk, struct connection *c, struct 
 	c->tail = 0;
 	c->queued = 0;
 	c->reads++;
-	take_thread(c);
+	take_thread(c, task);
 	if (c->protocol != CT_PROTOCOL_HTTP)
 		return;
-	if (!head) {
-		head = head_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
-		if (head)
-			start_head(head, b);
-		else
-			count_loss(CT_LOSS_REQUEST_STORAGE);
-	}
-	if (!head || head->size < (bytes < HEAD_SIZE ? bytes : HEAD_SIZE))
-		c->flags |= HEAD_GAP;
-	if (bytes > HEAD_SIZE)
-		keep_tail(c, b, bytes);
+	if (!is_short)
+		begin_head(sk, c, b, bytes);
+	else
+		c->flags |= b->size < bytes ? SHORT_HEAD | HEAD_GAP : SHORT_HEAD;
 }
 
-static __always_inline void queue(struct connection *c, __u64 now)
+static __always_inline void queue(struct connection *c, struct task_struct *task, __u64 now)
 {
 	if (c->queued >= QUEUE_SIZE) {
 		count_loss(CT_LOSS_PIPELINE);
@@ -107,7 +114,7 @@ static __always_inline void queue(struct connection *c, __u64 now)
 	}
 	c->queue[c->queued & (QUEUE_SIZE - 1)] = now;
 	c->queued++;
-	take_thread(c);
+	take_thread(c, task);
 }
 
 /* Records of TLS that ask for nothing. */
@@ -149,29 +156,30 @@ static __always_inline void read_start(struct buffer *b, __u8 start[16])
 		b->address = 0;
 }
 
-/* Where requests of HTTP came before, this is one more: its first bytes are read to where they
- * stay, which is one reading instead of two. NULL: they are only in START. */
-static __always_inline struct head *read_request(
-	struct sock *sk, struct connection *c, struct buffer *b, __u8 start[16])
+/* What may be a request, and short, is read to where it stays, which is one reading instead of two.
+ * False: it is only in START. */
+static __always_inline bool read_request(struct connection *c, struct buffer *b, __u8 start[16])
 {
-	struct head *head = NULL;
+	__u32 n = b->size;
 
-	if (c->protocol == CT_PROTOCOL_HTTP && !(c->flags & IN_FLIGHT))
-		head = head_of(sk, 0);
-	if (head && start_head(head, b) >= 16) {
-		__builtin_memcpy(start, head->bytes, 16);
-		return head;
+	barrier_var(n); /* as above */
+	if (c->flags & IN_FLIGHT || !b->address || n < 16 || n > SHORT_SIZE ||
+		bpf_probe_read_user(c->head, n, (void *)b->address)) {
+		read_start(b, start);
+		return false;
 	}
-	read_start(b, start);
-	return NULL;
+	__builtin_memcpy(start, c->head, 16);
+	c->head_size = n;
+	return true;
 }
 
 static __always_inline int received(struct sock *sk, int bytes, int flags)
 {
 	__u8 start[16] __attribute__((aligned(8))) = {};
+	struct task_struct *task;
 	struct connection *c;
 	struct buffer b;
-	struct head *head;
+	bool is_short;
 	__u64 now;
 
 	if (bytes <= 0 || flags & MSG_PEEK)
@@ -185,17 +193,18 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 		c->bytes += bytes;
 		return 0;
 	}
-	find_buffer(&b, bytes);
-	head = read_request(sk, c, &b, start);
+	task = bpf_get_current_task_btf();
+	find_buffer(&b, task, bytes);
+	is_short = read_request(c, &b, start);
 	if (is_silence(c, start, bytes))
 		return 0;
 	if (!(c->flags & IN_FLIGHT)) {
 		if (may_begin(c, start, bytes))
-			begin(sk, c, &b, head, start, bytes, now);
+			begin(sk, c, task, &b, is_short, start, bytes, now);
 	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start)) {
-		queue(c, now);
+		queue(c, task, now);
 	} else {
-		go_on(sk, c, &b, bytes, now);
+		go_on(sk, c, task, &b, bytes, now);
 	}
 	return 0;
 }
@@ -266,7 +275,7 @@ static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *
 
 	if (c->protocol != CT_PROTOCOL_HTTP)
 		return true;
-	find_buffer(&b, bytes);
+	find_buffer(&b, bpf_get_current_task_btf(), bytes);
 	read_start(&b, start);
 	*status = status_of(start);
 	if (*status >= 100 && *status < 200 && bytes >= INTERIM_SIZE)
@@ -307,7 +316,7 @@ static __always_inline int sent(struct sock *sk, int bytes)
 		c->number++;
 		c->flags |= IN_FLIGHT;
 		c->bytes = 0;
-		take_thread(c);
+		take_thread(c, bpf_get_current_task_btf());
 		return 0;
 	}
 	c->reads = 0;

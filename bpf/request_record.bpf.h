@@ -10,7 +10,7 @@
 
 /* Whether the whole request has come: what a client still uploads is nobody's fault here. Bytes
  * that lie in the socket while nobody reads them are no upload. */
-static __always_inline bool is_complete(struct connection *c, struct head *head, struct work *w)
+static __always_inline bool is_complete(struct connection *c, __u32 head_size, struct work *w)
 {
 	struct http *h = &w->http;
 	__u64 tail = c->tail;
@@ -18,20 +18,20 @@ static __always_inline bool is_complete(struct connection *c, struct head *head,
 	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & (PIPELINED | HEAD_GAP) || w->out.unread)
 		return true;
 	if (!h->head_size)
-		return head->size >= HEAD_SIZE;
+		return head_size >= HEAD_SIZE;
 	if (!h->chunked)
 		return c->bytes >= h->head_size + h->content_length;
-	if (c->bytes <= HEAD_SIZE && head->size >= h->head_size && head->size >= 8 &&
-		head->size <= HEAD_SIZE)
-		bpf_probe_read_kernel(&tail, sizeof(tail), head->bytes + head->size - 8);
+	if (c->bytes <= HEAD_SIZE && head_size >= h->head_size && head_size >= 8 &&
+		head_size <= HEAD_SIZE)
+		bpf_probe_read_kernel(&tail, sizeof(tail), w->head + head_size - 8);
 	return tail >> 24 == ((__u64)WORD('0', '\r', '\n', '\r') | (__u64)'\n' << 32);
 }
 
-static __always_inline void fill_head(struct work *w, __u32 which, struct head *head)
+static __always_inline void fill_head(struct work *w, __u32 which, const __u8 *bytes, __u32 size)
 {
-	__u32 size = head->size <= HEAD_SIZE ? head->size : HEAD_SIZE;
-
-	bpf_probe_read_kernel(w->head, size, head->bytes);
+	if (size > HEAD_SIZE)
+		size = HEAD_SIZE;
+	bpf_probe_read_kernel(w->head, size, bytes);
 	parse_head(w, which, size);
 	__builtin_memcpy(w->out.method, w->http.method, sizeof(w->out.method));
 	__builtin_memcpy(w->out.path, w->http.path, sizeof(w->out.path));
@@ -70,16 +70,16 @@ static __always_inline void fill_request(
 static __always_inline bool describe(
 	struct work *w, __u32 which, struct sock *sk, struct connection *c, __u64 now)
 {
-	struct head *head;
+	const __u8 *bytes;
+	__u32 size;
 
 	fill_request(&w->out, sk, c, now);
 	if (c->end == END_CLIENT || c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
 		return true;
-	head = bpf_sk_storage_get(&heads, sk, NULL, 0);
-	if (!head)
+	if (!find_head(sk, c, &bytes, &size))
 		return true;
-	fill_head(w, which, head);
-	return is_complete(c, head, w);
+	fill_head(w, which, bytes, size);
+	return is_complete(c, size, w);
 }
 
 #endif

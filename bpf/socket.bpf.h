@@ -118,15 +118,16 @@ static __always_inline void read_vector(struct buffer *b, __u64 vector, __u32 by
 	b->size = first.size < bytes ? first.size : bytes;
 }
 
-/* Where the current call has the BYTES bytes that it just moved. io_uring's are in no registers. */
-static __always_inline void find_buffer(struct buffer *b, __u32 bytes)
+/* Where the current call (TASK is the current one) has the BYTES bytes that it just moved.
+ * io_uring's are in no registers. */
+static __always_inline void find_buffer(struct buffer *b, struct task_struct *task, __u32 bytes)
 {
 	struct call call;
 	__u64 vector;
 
 	b->address = 0;
 	b->size = bytes;
-	if (!read_call(&call))
+	if (!read_call(task, &call))
 		return;
 	switch (call.number) {
 	case CALL_READ:

@@ -222,7 +222,7 @@ def start_with_little(t, bytes_a_socket):
     server, port = start(t, "unshare", "-n", "sh", "-c", NARROW % bytes_a_socket, "sh", PYTHON, SERVERS / "serve.py")
 
     def ask(path):
-        client = f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {port}); c.request('GET', '{path}'); "
+        client = f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {port}); c.request('GET', '{path}', headers={{'Pad': 1000 * 'x'}}); "
         subprocess.run(["nsenter", "-t", str(server.pid), "-n", PYTHON, "-c", client + "c.getresponse().read()"], check=True,
                        timeout=30 * PATIENCE)
 
@@ -231,7 +231,7 @@ def start_with_little(t, bytes_a_socket):
 
 def test_storage_that_is_refused_is_told(t):
     """The kernel charges what is kept of a connection to the socket. A request without it is not seen; without room for
-    its head, it has no path."""
+    its head, if that is long, it has no path."""
     if subprocess.run(["unshare", "-n", "test", "-w", "/proc/sys/net/core/optmem_max"]).returncode:
         skip("before Linux 6.8 net.core.optmem_max is the whole host's")
     server, ask = start_with_little(t, 64)

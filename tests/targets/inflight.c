@@ -194,13 +194,13 @@ static int run(uint64_t slow_ns, struct requests *requests, char **pids, size_t 
 	sigprocmask(SIG_BLOCK, &stop, NULL);
 	ends[0] = (struct pollfd){.fd = signalfd(-1, &stop, SFD_CLOEXEC), .events = POLLIN};
 	ends[1] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
-	puts("{\"kind\":\"ready\"}");
-	fflush(stdout);
 	for (size_t i = 0; r >= 0 && i < pid_count; i++) {
 		watched[i].pid = atoi(pids[i]);
 		add_go(requests, watched[i].pid);
 		r = unread_state_new(&watched[i].state);
 	}
+	puts("{\"kind\":\"ready\"}");
+	fflush(stdout);
 	while (r >= 0 && poll(ends, 2, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC)) == 0) {
 		r = pass(requests, seen, &n);
 		for (size_t i = 0; r >= 0 && i < pid_count; i++)
