@@ -197,11 +197,23 @@ def test_static_probes(t):
     assert not w.of("trip"), w.events
 
 
-def refused(t, pid, function):
-    done = t.coretrap("watch", "-p", pid, "--function", f"{function}=1s", "--kind", "none", "--json", seconds=10)
+def refused(t, pid, *functions):
+    limits = [word for function in functions for word in ("--function", f"{function}=1s")]
+    done = t.coretrap("watch", "-p", pid, *limits, "--kind", "none", "--json", seconds=10)
     assert done.returncode == 2, done
     assert len(done.stderr.splitlines()) == 1, done.stderr
     return done.stderr
+
+
+def test_pairs_of_probes_that_share_only_some_are_refused(t):
+    target = inside(t, "probes", 100)
+    joined, unjoined = "usdt::inside:begin,end@1", "usdt::inside:begin,end"
+    assert "where another --function has a probe already" in refused(t, target.pid, joined, unjoined)
+    assert "where another --function has a probe already" in refused(t, target.pid, unjoined, "usdt::inside:begin,pause")
+    w = t.watch("-p", target.pid, "--function", f"{unjoined}=1s", "--function", "usdt:inside:inside:begin,end=2s",
+                "--kind", "none", *ENDLESS)
+    assert {f["file"] for f in w.wait("armed", 10)["functions"]} == {target_path("inside")}, w.events
+    w.stop()
 
 
 def test_what_cannot_be_watched_is_refused(t):

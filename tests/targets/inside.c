@@ -130,6 +130,7 @@ static void probes(long ms)
 		DTRACE_PROBE1(inside, begin, job + 1000);
 		pause_ms(ms);
 		DTRACE_PROBE1(inside, end, job);
+		DTRACE_PROBE1(inside, pause, job);
 		pause_ms(1);
 	}
 }

@@ -99,7 +99,14 @@ static void note_file(const struct look *l, const struct inside_function *f, con
 
 /* ---- ending ---- */
 
-static void free_code(struct functions *functions, struct inside_process *p, struct inside_code *c)
+static void free_code(struct inside_code *c)
+{
+	free(c->places);
+	free(c->path);
+	free(c);
+}
+
+static void end_code(struct functions *functions, struct inside_process *p, struct inside_code *c)
 {
 	struct inside_code **at = &p->codes;
 
@@ -107,8 +114,7 @@ static void free_code(struct functions *functions, struct inside_process *p, str
 		at = &(*at)->next;
 	*at = c->next;
 	functions_unwatch(functions, &c->watch);
-	free(c->path);
-	free(c);
+	free_code(c);
 }
 
 static void let_go(struct functions *functions, struct inside_process *p, struct inside_function *f)
@@ -116,7 +122,7 @@ static void let_go(struct functions *functions, struct inside_process *p, struct
 	struct inside_code *c = TAKE_PTR(f->code);
 
 	if (c && --c->users == 0)
-		free_code(functions, p, c);
+		end_code(functions, p, c);
 }
 
 void inside_release(struct functions *functions, struct inside_process *p)
@@ -176,12 +182,21 @@ static const char *describe(int error)
 	}
 }
 
+/* With all that they mean: pairs of static probes may begin at one place and end at others. */
+static bool has_places(const struct inside_code *c, const struct places *places)
+{
+	for (uint32_t i = 0; c->place_count == places->n && i < places->n; i++)
+		if (!place_is_equal(&c->places[i], &places->v[i]))
+			return false;
+	return c->place_count == places->n;
+}
+
 static struct inside_code *find_code(
 	const struct look *l, const struct mapping *m, const struct places *places)
 {
 	for (struct inside_code *c = l->process->codes; c; c = c->next)
 		if (c->inode == m->inode && c->major == m->major && c->minor == m->minor &&
-			c->offset == places->v[0].offset)
+			has_places(c, places))
 			return c;
 	return NULL;
 }
@@ -203,17 +218,18 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 	if (!c)
 		return -ENOMEM;
 	c->path = strdup(m->name);
-	r = c->path ? functions_watch(l->looks->functions, &wish, &c->watch) : -ENOMEM;
+	c->places = calloc(places->n, sizeof(*c->places));
+	r = c->path && c->places ? functions_watch(l->looks->functions, &wish, &c->watch) : -ENOMEM;
 	if (r < 0) {
-		free(c->path);
-		free(c);
+		free_code(c);
 		return r;
 	}
+	memcpy(c->places, places->v, places->n * sizeof(*c->places));
+	c->place_count = places->n;
 	c->start = m->start;
 	c->inode = m->inode;
 	c->major = m->major;
 	c->minor = m->minor;
-	c->offset = places->v[0].offset;
 	c->go = go;
 	c->mapped = true;
 	c->next = l->process->codes;

@@ -14,7 +14,8 @@ struct inside_code {
 	uint64_t start; /* of the mapping that it was found by, which says whether it is there */
 	uint64_t inode;
 	uint32_t major, minor;
-	uint64_t offset; /* of the first probe in the file */
+	struct place *places; /* of its probes in the file, PLACE_COUNT */
+	uint32_t place_count;
 	char *path;
 	bool go;
 	bool mapped;	    /* at the last look */

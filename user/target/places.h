@@ -28,6 +28,9 @@ struct place {
 	struct sdt_argument argument;
 };
 
+/* Whether a probe there means the same. Pure. */
+bool place_is_equal(const struct place *a, const struct place *b);
+
 #define PLACES_MAX     320 /* CODE_EXITS_MAX and the entries */
 #define PLACES_WHY_MAX 256
 #define SDT_WORDS      27 /* of user_regs_struct */
