@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "target/wait.h"
@@ -76,4 +80,37 @@ Test(wait, finds_the_other_call_of_a_function)
 	cr_expect_eq(wait_sites_find(code, sizeof(code), 281, out, 4), 0);
 	cr_expect_eq(wait_sites_find(code, 3, 232, out, 4), 0);
 }
+
+Test(wait, checks_that_a_place_is_behind_a_system_call)
+{
+	_cleanup_close_ int fd = memfd_create("code", MFD_CLOEXEC);
+
+	cr_assert_eq(write(fd, "\x0f\x05\x0f\x90\x05", 5), 5);
+	cr_expect_eq(wait_site_check(fd, 2), 0);
+	for (uint64_t offset = 0; offset < 8; offset++)
+		cr_expect(offset == 2 || wait_site_check(fd, offset) == -EBADMSG);
+}
 #endif
+
+Test(wait, knows_a_place_by_the_file_that_is_mapped_there)
+{
+	static const char before[] = "7f00000000-7f00004000 r-xp 00002000 08:01 77 /lib/a.so\n",
+			  *after[] = {"7f00000000-7f00004000 r-xp 00002000 08:01 78 /lib/b.so\n",
+				  "7f00000000-7f00004000 r-xp 00002000 08:02 77 /lib/b.so\n",
+				  "7f00000000-7f00004000 r-xp 00003000 08:01 77 /lib/a.so\n",
+				  "7f00002000-7f00004000 r-xp 00000000 08:01 77 /lib/a.so\n", ""};
+	_cleanup_maps_ struct maps maps = {};
+	struct wait_site site, none;
+
+	cr_assert_eq(maps_parse(before, strlen(before), &maps), 0);
+	cr_expect_eq(wait_site_locate(&maps, 0x7f00004000, &none), -ENOENT);
+	cr_assert_eq(wait_site_locate(&maps, 0x7f00001234, &site), 0);
+	cr_expect_eq(site.offset, 0x3234);
+	cr_expect(wait_site_holds(&maps, &site));
+	for (size_t i = 0; i < ARRAY_SIZE(after); i++) {
+		_cleanup_maps_ struct maps others = {};
+
+		cr_assert_eq(maps_parse(after[i], strlen(after[i]), &others), 0);
+		cr_expect(!wait_site_holds(&others, &site), "%s", after[i]);
+	}
+}

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/stall_probe.h"
 
+#include <errno.h>
+
 #include "lib/clock.h"
 
 int stall_probe_arm(struct returns *r, struct stall_process *p, struct stall_thread *t)
 {
-	int error = returns_add(r, t->tid, t->epoll);
+	int error;
 
+	if (!stall_process_knows(p, t)) /* it is known where others wait, but not where it does */
+		return -EAGAIN;
+	error = returns_add(r, t->tid, t->epoll);
 	if (error == 0 && !p->probes)
 		error = returns_begin(
 			r, &p->process, t->tid, p->places, p->place_count, &p->probes);

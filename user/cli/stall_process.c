@@ -74,29 +74,77 @@ void stall_process_drop(struct stall_process *p, struct stall_thread *t)
 	*t = p->v[--p->n];
 }
 
-static bool add_place(struct stall_process *p, uint64_t pc)
+static bool knows_place(const struct stall_process *p, uint64_t pc)
 {
 	for (size_t i = 0; i < p->place_count; i++)
-		if (p->places[i] == pc)
-			return false;
+		if (p->places[i].address == pc)
+			return true;
+	return false;
+}
+
+bool stall_process_knows(const struct stall_process *p, const struct stall_thread *t)
+{
+	return knows_place(p, t->pc);
+}
+
+static void add_place(struct stall_process *p, const struct maps *maps, uint64_t pc)
+{
+	struct wait_site site;
+
+	if (knows_place(p, pc) || wait_site_locate(maps, pc, &site) < 0)
+		return;
 	if (p->place_count == RETURNS_PLACES_MAX)
 		p->places_full = true;
 	else
-		p->places[p->place_count++] = pc;
-	return true;
+		p->places[p->place_count++] = site;
+}
+
+static int read_maps(const struct stall_process *p, pid_t tid, struct maps *out)
+{
+	_cleanup_close_ int taskfd = process_open_task(&p->process, tid);
+
+	return taskfd < 0 ? taskfd : maps_read(taskfd, false, out);
 }
 
 static void learn_place(struct stall_process *p, const struct stall_thread *t)
 {
 	uint64_t others[RETURNS_PLACES_MAX];
+	_cleanup_maps_ struct maps maps = {};
 	ssize_t n;
 
-	if (!add_place(p, t->wait.pc))
+	if (p->places_full || knows_place(p, t->wait.pc) || read_maps(p, t->tid, &maps) < 0)
 		return;
+	add_place(p, &maps, t->wait.pc);
 	n = wait_sites_read(
 		p->process.procfd, t->tid, t->wait.pc, t->wait.call, others, ARRAY_SIZE(others));
 	for (ssize_t i = 0; i < n; i++)
-		add_place(p, others[i]);
+		add_place(p, &maps, others[i]);
+}
+
+/* Any thread's mappings are those of all, where it lives. */
+static int read_some_maps(const struct stall_process *p, struct maps *out)
+{
+	int r = -ESRCH;
+
+	for (size_t i = 0; r < 0 && i < p->n; i++)
+		r = read_maps(p, p->v[i].tid, out);
+	return r;
+}
+
+void stall_process_forget_places(struct stall_process *p)
+{
+	_cleanup_maps_ struct maps maps = {};
+	size_t kept = 0;
+
+	if (read_some_maps(p, &maps) < 0)
+		return;
+	for (size_t i = 0; i < p->place_count; i++)
+		if (wait_site_holds(&maps, &p->places[i]))
+			p->places[kept++] = p->places[i];
+	p->place_count = kept;
+	for (size_t i = p->n; i-- > 0;)
+		if (p->v[i].fd >= 0 && !stall_process_knows(p, &p->v[i]))
+			stall_process_drop(p, &p->v[i]);
 }
 
 static void saw_wait(struct stall_process *p, struct stall_thread *t, enum loop_call loop)

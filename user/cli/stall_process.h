@@ -18,7 +18,7 @@ struct stall_thread {
 	enum loop_call loop; /* LOOP_NONE: it is no loop yet */
 	long call;	     /* in which it was last seen to wait */
 	uint64_t epoll;	     /* LOOP_EPOLL: what it waits for */
-	uint64_t pc;	     /* LOOP_POLL: where it waits */
+	uint64_t pc;	     /* where it waits */
 	uint64_t switches;   /* when it was seen there */
 	bool shares;	     /* other threads wait for the same: one that sleeps is not missed */
 	bool gone;
@@ -37,7 +37,7 @@ struct stall_process {
 	struct process process; /* while some of its threads are known */
 	struct stall_thread *v;
 	size_t n, room;
-	uint64_t places[RETURNS_PLACES_MAX]; /* where its loops wait */
+	struct wait_site places[RETURNS_PLACES_MAX]; /* where its loops wait */
 	size_t place_count;
 	bool places_full;
 	uint64_t probes; /* their id; 0: not asked for */
@@ -61,6 +61,11 @@ void stall_process_free(struct stall_process *p);
 size_t stall_process_look(struct stall_process *p, uint64_t now_ns, size_t most);
 /* Takes a sample of each loop, or finds that it is gone. */
 void stall_process_sample(struct stall_process *p);
+/* A thread's wait is among the places. */
+bool stall_process_knows(const struct stall_process *p, const struct stall_thread *t);
+/* Forgets the places where something else is mapped by now, and the loops that were seen there: as
+ * loops they are to be found anew. None of P is a suspect. */
+void stall_process_forget_places(struct stall_process *p);
 /* Forgets one; the last takes its place. */
 void stall_process_drop(struct stall_process *p, struct stall_thread *t);
 /* Somebody else waits for what this thread should be waiting for: all threads are asked. */

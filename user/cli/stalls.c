@@ -456,7 +456,10 @@ static void take_answers(struct stalls *s)
 			continue;
 		}
 		stall_probe_disarm_all(s->returns, p);
-		refuse(s, p, error);
+		if (error == -ESTALE)
+			stall_process_forget_places(p);
+		else
+			refuse(s, p, error);
 	}
 	if (r < 0)
 		log_error("event=stall errno=%d", -r);

@@ -152,8 +152,8 @@ static void end_counting(struct returns *r, pid_t pid)
 	bpf_map__delete_elem(r->skeleton->maps.firings, &key, sizeof(key), 0);
 }
 
-int returns_begin(struct returns *r, const struct process *p, pid_t tid, const uint64_t *places,
-	size_t n, uint64_t *id)
+int returns_begin(struct returns *r, const struct process *p, pid_t tid,
+	const struct wait_site *places, size_t n, uint64_t *id)
 {
 	struct returns_order order = {.id = r->last_id + 1,
 		.n = n,

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "target/process.h"
+#include "target/wait_site.h"
 
 struct returns;
 
@@ -26,13 +27,13 @@ int returns_answer_fd(const struct returns *r);
 #define RETURNS_RATE_MAX   10000 /* times a second and process */
 #define RETURNS_PLACES_MAX 16
 
-/* Asks for probes at the N addresses in PLACES of process P, of which TID is a thread that lives.
+/* Asks for probes at the N PLACES of process P, of which TID is a thread that lives.
  * *ID is what the answer has and returns_end() wants. 0, -EAGAIN (too much was asked for already),
  * or -errno. */
-int returns_begin(struct returns *r, const struct process *p, pid_t tid, const uint64_t *places,
-	size_t n, uint64_t *id);
+int returns_begin(struct returns *r, const struct process *p, pid_t tid,
+	const struct wait_site *places, size_t n, uint64_t *id);
 /* The next answer: 1, 0 where there is none, or -errno. *ERROR: 0, the probes are there; or -errno,
- * and there are none. */
+ * and there are none: -ESTALE where something else is mapped at one of the places by now. */
 int returns_answer(struct returns *r, uint64_t *id, int *error);
 /* Has them taken off, whether they have been answered yet or not. */
 void returns_end(struct returns *r, pid_t pid, uint64_t id);

@@ -21,14 +21,16 @@ struct attached {
 };
 
 static int attach_one(const struct bpf_program *program, const struct process *p, pid_t tid,
-	const struct maps *maps, uint64_t address, struct uprobes *probes)
+	const struct maps *maps, const struct wait_site *site, struct uprobes *probes)
 {
-	const struct mapping *m = maps_find(maps, address);
+	const struct mapping *m = maps_find(maps, site->address);
 	_cleanup_close_ int fd = m ? mapped_open(p->procfd, tid, m) : -ENOENT;
 
-	if (fd < 0)
-		return fd;
-	return uprobes_add(probes, program, tid, fd, address - m->start + m->offset, 0);
+	int r = fd < 0 ? fd : wait_site_check(fd, site->offset);
+
+	if (!wait_site_holds(maps, site))
+		return -ESTALE;
+	return r < 0 ? r : uprobes_add(probes, program, tid, fd, site->offset, 0);
 }
 
 static int attach(const struct bpf_program *program, const struct returns_order *order,
@@ -48,7 +50,7 @@ static int attach(const struct bpf_program *program, const struct returns_order 
 		return taskfd == -ENOENT ? -ESRCH : taskfd;
 	r = maps_read(taskfd, false, &maps);
 	for (size_t i = 0; r == 0 && i < order->n; i++)
-		r = attach_one(program, &p, order->tid, &maps, order->places[i], probes);
+		r = attach_one(program, &p, order->tid, &maps, &order->places[i], probes);
 	return r;
 }
 

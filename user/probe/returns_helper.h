@@ -17,7 +17,7 @@ struct returns_order {
 	uint64_t n;	/* places; 0: take them off */
 	pid_t pid, tid; /* TID lives */
 	uint64_t start_ticks;
-	uint64_t places[RETURNS_PLACES_MAX];
+	struct wait_site places[RETURNS_PLACES_MAX];
 };
 
 /* What it answers when told to put some on. */
