@@ -82,13 +82,15 @@ def test_a_loop_without_symbols_is_caught_however_it_stalls(t):
     loop = start(t, "epoll")
     w = watch(t, loop, "1s", "--kind", "mini", *ENDLESS)
     settle()
-    for how in "spin", "sleep", "naps":
+    for how in "spin", "sleep", "naps", "poll":
         trip, capture = caught(t, w, lambda: say(loop, f"{how} 2500"), loop.pid)
         assert stall_of(trip)["loop"] == "epoll_wait", trip
         if how == "spin":
             assert stall_of(trip)["runs"] and "waits_in" not in stall_of(trip), trip
         if how == "sleep":
             assert "nanosleep" in stall_of(trip)["waits_in"]["call"] and stall_of(trip)["waits_in"]["stack"], trip
+        if how == "poll":  # as a query of a database does: it is not the wait of this loop
+            assert "poll" in stall_of(trip)["waits_in"]["call"], trip
         assert Core(t.core(capture)).threads()[0] == loop.pid
     until(lambda: not probes(), 5, "no probe left")
 

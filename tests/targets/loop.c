@@ -2,6 +2,7 @@
 /* An event loop. `loop WAIT [OTHER…]`: the main thread waits for lines of its input, with epoll,
  * poll, select, or raw (epoll by syscall(2)), does what each says, and says "done".
  *   spin MS | sleep MS        stalls so long
+ *   poll MS                   stalls in a poll() of its own
  *   naps MS                   stalls in many short sleeps
  *   repeat N MS               N stalls of so long, and nothing but a wait between them
  *   multi                     begins a thread: libc waits at another place from then on
@@ -53,6 +54,19 @@ static void sleep_us(long us)
 		nanosleep(&ts, NULL);
 }
 
+static void poll_nothing(long ms)
+{
+	struct pollfd never;
+	int ends[2];
+
+	if (pipe(ends) < 0)
+		err(1, "pipe");
+	never = (struct pollfd){.fd = ends[0], .events = POLLIN};
+	poll(&never, 1, (int)ms);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static noinline int wait_epoll(int epollfd, int timeout_ms)
 {
 	struct epoll_event event;
@@ -102,6 +116,8 @@ static void do_line(const char *line, int epollfd)
 		spin(ms * 1000);
 	else if (sscanf(line, "sleep %ld", &ms) == 1)
 		sleep_us(ms * 1000);
+	else if (sscanf(line, "poll %ld", &ms) == 1)
+		poll_nothing(ms);
 	else if (sscanf(line, "naps %ld", &ms) == 1)
 		for (end = now_us() + (uint64_t)ms * 1000; now_us() < end;)
 			sleep_us(3000);

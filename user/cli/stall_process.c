@@ -271,7 +271,7 @@ size_t stall_process_look(struct stall_process *p, uint64_t now_ns, size_t most)
 
 /* ---- where they are ---- */
 
-static bool waits(const struct stall_thread *t)
+bool stall_process_waits(const struct stall_thread *t)
 {
 	enum loop_call now = wait_loop_call(&t->wait);
 
@@ -288,7 +288,7 @@ static void take_sample(struct stall_process *p, struct stall_thread *t)
 	int r = wait_read_fd(t->fd, &t->wait);
 
 	*s = (struct stall_sample){.time_ns = clock_now_ns(CLOCK_MONOTONIC)};
-	if (r == 0 && waits(t)) {
+	if (r == 0 && stall_process_waits(t)) {
 		saw_wait(p, t, wait_loop_call(&t->wait));
 		s->place = STALL_WAITS;
 		return;

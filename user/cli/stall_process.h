@@ -66,6 +66,8 @@ bool stall_process_knows(const struct stall_process *p, const struct stall_threa
 /* Forgets the places where something else is mapped by now, and the loops that were seen there: as
  * loops they are to be found anew. None of P is a suspect. */
 void stall_process_forget_places(struct stall_process *p);
+/* By its WAIT, it stands where it is to go back to. */
+bool stall_process_waits(const struct stall_thread *t);
 /* Forgets one; the last takes its place. */
 void stall_process_drop(struct stall_process *p, struct stall_thread *t);
 /* Somebody else waits for what this thread should be waiting for: all threads are asked. */

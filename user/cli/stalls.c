@@ -337,7 +337,7 @@ static bool is_stalled(struct stall_process *p, struct stall_thread *t)
 		stall_restart(&t->state, now);
 		return false;
 	}
-	return !wait_loop_call(&t->wait) && !stall_process_is_served(p, t);
+	return !stall_process_waits(t) && !stall_process_is_served(p, t);
 }
 
 static void judge(struct stalls *s, struct stall_process *p, struct stall_thread *t)
