@@ -95,6 +95,20 @@ def test_a_loop_without_symbols_is_caught_however_it_stalls(t):
     until(lambda: not probes(), 5, "no probe left")
 
 
+def test_no_probe_stays_for_what_was_told_and_sleeps_on(t):
+    loop = start(t, "epoll", "busy:500")
+    w = watch(t, loop, "1s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "sleep 6000")
+    w.wait("trip")
+    time.sleep(0.5)
+    seen = []  # the other one is a suspect at times, and cleared at once
+    for _ in range(20):
+        seen.append(probes())
+        time.sleep(0.1)
+    assert seen.count(0) > len(seen) / 4, seen
+
+
 def test_one_place_for_all_system_calls(t):
     """As musl has it: other calls come out of the same place, and are no rounds."""
     loop = start(t, "raw")

@@ -6,7 +6,8 @@
 #include "lib/clock.h"
 #include "rules/stall.h"
 
-#define MS NSEC_PER_MSEC
+#define MS   NSEC_PER_MSEC
+#define RULE 1 /* the first */
 
 static void see(struct stall *s, enum stall_place place, uint64_t ms, uint64_t switches)
 {
@@ -52,9 +53,9 @@ Test(stall, a_probe_proves_what_runs)
 	struct stall_sample sample = {.place = STALL_RUNS, .time_ns = 100 * MS};
 
 	see(&s, STALL_RUNS, 100, 0);
-	cr_expect(!stall_wants_probe(&s), "once is no reason");
+	cr_expect(!stall_wants_probe(&s, RULE), "once is no reason");
 	see(&s, STALL_RUNS, 150, 0);
-	cr_expect(stall_wants_probe(&s));
+	cr_expect(stall_wants_probe(&s, RULE));
 	see(&s, STALL_RUNS, 5000, 0);
 	cr_expect_eq(stall_age(&s), 0, "it may have gone round a thousand times");
 	stall_arm(&s, 5010 * MS);
@@ -65,13 +66,31 @@ Test(stall, a_probe_proves_what_runs)
 	sample.time_ns = 5600 * MS;
 	stall_see(&s, &sample, 1, 5550 * MS);
 	cr_expect_eq(stall_age(&s), 50 * MS, "since it came out of its wait again");
-	cr_expect(!stall_is_cleared(&s));
+	cr_expect(!stall_is_cleared(&s, RULE));
 	sample.time_ns = 5700 * MS;
 	stall_see(&s, &sample, STALL_ROUNDS, 5699 * MS);
-	cr_expect(stall_is_cleared(&s));
+	cr_expect(stall_is_cleared(&s, RULE));
 	stall_disarm(&s);
 	see(&s, STALL_RUNS, 6000, 0);
 	cr_expect_eq(stall_age(&s), 0);
+}
+
+Test(stall, nothing_is_to_be_seen_of_what_was_told_and_sleeps_on)
+{
+	struct stall s = {};
+
+	for (uint64_t at = 100; at <= 1100; at += 50)
+		see(&s, STALL_BLOCKED, at, 6);
+	cr_expect(stall_wants_probe(&s, RULE));
+	cr_expect(stall_trips(&s, 0, 1000 * MS));
+	cr_expect(!stall_wants_probe(&s, RULE));
+	cr_expect(stall_is_cleared(&s, RULE));
+	cr_expect(stall_wants_probe(&s, RULE | 2), "another limit is still to pass");
+	see(&s, STALL_BLOCKED, 1150, 6);
+	cr_expect(!stall_wants_probe(&s, RULE));
+	see(&s, STALL_BLOCKED, 1200, 7);
+	cr_expect(stall_wants_probe(&s, RULE), "it has moved");
+	cr_expect(!stall_is_cleared(&s, RULE));
 }
 
 Test(stall, what_is_held_does_not_stall)
@@ -189,11 +208,11 @@ static void sample(struct world *w)
 
 	stall_see(&w->stall, &sample, w->rounds, w->last * MS);
 	cr_assert_leq(stall_age(&w->stall), outside * MS, "at %ju ms, seed %u", w->now, w->seed);
-	if (stall_is_cleared(&w->stall)) {
+	if (stall_is_cleared(&w->stall, RULE)) {
 		w->rest = w->stall.outside ? w->now + REST : w->rest;
 		stall_disarm(&w->stall);
 	}
-	if (stall_wants_probe(&w->stall) && !w->ready && w->now >= w->rest)
+	if (stall_wants_probe(&w->stall, RULE) && !w->ready && w->now >= w->rest)
 		w->ready = w->now + ATTACH;
 	if (stall_trips(&w->stall, 0, LIMIT * MS)) {
 		cr_assert_not(w->tripped, "twice, at %ju ms", w->now);

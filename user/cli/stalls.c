@@ -263,12 +263,12 @@ static void judge_probe(struct stalls *s, struct stall_process *p, struct stall_
 {
 	uint64_t now = t->sample.time_ns;
 
-	if (t->suspect && stall_is_cleared(&t->state)) {
+	if (t->suspect && stall_is_cleared(&t->state, p->rules)) {
 		if (t->state.outside) /* it costs something, and told what there was to tell */
 			t->rest_ns = now + s->rest_ns;
 		stall_probe_disarm(s->returns, p, t);
 	}
-	if (stall_wants_probe(&t->state) && !t->suspect && !p->unprobed && !p->busy &&
+	if (stall_wants_probe(&t->state, p->rules) && !t->suspect && !p->unprobed && !p->busy &&
 		now >= t->rest_ns)
 		arm(s, p, t);
 }

@@ -13,6 +13,12 @@ static bool has_not_moved(const struct stall *s, const struct stall_sample *samp
 	       last->switches == sample->switches;
 }
 
+/* And what it could be told for has been told. */
+static bool sleeps_on(const struct stall *s, uint64_t rules)
+{
+	return s->told && !(rules & ~s->told) && s->outside && s->still;
+}
+
 static uint64_t later(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -55,6 +61,7 @@ void stall_see(
 	if (s->armed_ns && rounds != s->rounds)
 		s->told = 0;
 	s->rounds = rounds;
+	s->still = still;
 	s->since_ns = later(since, s->not_before_ns);
 	s->outside += s->outside < SUSPECT_SAMPLES;
 	s->last = *sample;
@@ -77,14 +84,14 @@ void stall_restart(struct stall *s, uint64_t now_ns)
 	s->outside = 0;
 }
 
-bool stall_wants_probe(const struct stall *s)
+bool stall_wants_probe(const struct stall *s, uint64_t rules)
 {
-	return !s->armed_ns && s->outside >= SUSPECT_SAMPLES;
+	return !s->armed_ns && s->outside >= SUSPECT_SAMPLES && !sleeps_on(s, rules);
 }
 
-bool stall_is_cleared(const struct stall *s)
+bool stall_is_cleared(const struct stall *s, uint64_t rules)
 {
-	return !s->outside || s->rounds >= STALL_ROUNDS;
+	return !s->outside || s->rounds >= STALL_ROUNDS || sleeps_on(s, rules);
 }
 
 uint64_t stall_age(const struct stall *s)

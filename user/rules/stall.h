@@ -25,6 +25,7 @@ struct stall_sample {
 /* One thread; zero: nothing is known of it. */
 struct stall {
 	struct stall_sample last;
+	bool still;		/* it had not moved since the one before */
 	unsigned int outside;	/* samples in a row, as far as it matters */
 	uint64_t since_ns;	/* it has been outside since then; of use while OUTSIDE is not 0 */
 	uint64_t armed_ns;	/* since then a probe tells when it comes out of its wait; 0: none
@@ -43,10 +44,11 @@ void stall_disarm(struct stall *s);
 /* What was seen does not count: the process is held at that time. */
 void stall_restart(struct stall *s, uint64_t now_ns);
 
-/* A suspect. If it sleeps, samples prove that it has not moved, but only until it wakes. */
-bool stall_wants_probe(const struct stall *s);
-/* It waits, or has gone round. */
-bool stall_is_cleared(const struct stall *s);
+/* A suspect. If it sleeps, samples prove that it has not moved, but only until it wakes:
+ * that is of no use where all of RULES, a mask, have tripped. */
+bool stall_wants_probe(const struct stall *s, uint64_t rules);
+/* It waits, or has gone round, or sleeps on and all of RULES have tripped. */
+bool stall_is_cleared(const struct stall *s, uint64_t rules);
 /* How long it has been outside for sure at the last sample. */
 uint64_t stall_age(const struct stall *s);
 /* Rule number RULE trips: true once a stall. */
