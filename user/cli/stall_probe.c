@@ -12,9 +12,12 @@ int stall_probe_arm(struct returns *r, struct stall_process *p, struct stall_thr
 	if (!stall_process_knows(p, t)) /* it is known where others wait, but not where it does */
 		return -EAGAIN;
 	error = returns_add(r, t->tid, t->epoll);
-	if (error == 0 && !p->probes)
+	if (error == 0 && !p->probes) {
 		error = returns_begin(
 			r, &p->process, t->tid, p->places, p->place_count, &p->probes);
+		p->probes_tid = t->tid;
+		p->probes_places = p->place_count;
+	}
 	if (error < 0) {
 		returns_remove(r, t->tid);
 		return error;
@@ -52,6 +55,16 @@ void stall_probe_disarm_all(struct returns *r, struct stall_process *p)
 {
 	for (size_t i = 0; i < p->n; i++)
 		stall_probe_disarm(r, p, &p->v[i]);
+}
+
+void stall_probe_check(struct returns *r, struct stall_process *p)
+{
+	bool miss = p->probes_places != p->place_count;
+
+	for (size_t i = 0; i < p->n; i++)
+		miss |= p->v[i].gone && p->v[i].tid == p->probes_tid;
+	if (p->probes && miss)
+		stall_probe_disarm_all(r, p);
 }
 
 void stall_probe_read(

@@ -17,6 +17,10 @@ void stall_probe_begin(struct stall_process *p);
 void stall_probe_disarm(struct returns *r, struct stall_process *p, struct stall_thread *t);
 void stall_probe_disarm_all(struct returns *r, struct stall_process *p);
 
+/* Takes them off where they miss rounds: the thread that they were asked for has ended, or a wait
+ * at another place has been seen. To be called before rounds are read. */
+void stall_probe_check(struct returns *r, struct stall_process *p);
+
 /* How often the thread came out of its wait, and when it last did. */
 void stall_probe_read(
 	const struct returns *r, const struct stall_thread *t, uint64_t *rounds, uint64_t *last_ns);

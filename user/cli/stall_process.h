@@ -40,11 +40,13 @@ struct stall_process {
 	struct wait_site places[RETURNS_PLACES_MAX]; /* where its loops wait */
 	size_t place_count;
 	bool places_full;
-	uint64_t probes; /* their id; 0: not asked for */
-	bool armed;	 /* they are there */
-	bool unprobed;	 /* nor ever again */
-	bool busy;	 /* it is captured */
-	bool starved;	 /* there were no descriptors for all of its loops */
+	uint64_t probes;      /* their id; 0: not asked for */
+	pid_t probes_tid;     /* they end with this thread */
+	size_t probes_places; /* so many of the places have them */
+	bool armed;	      /* they are there */
+	bool unprobed;	      /* nor ever again */
+	bool busy;	      /* it is captured */
+	bool starved;	      /* there were no descriptors for all of its loops */
 	bool said_starved;
 	pid_t *tids; /* that are still to be looked over */
 	size_t tid_count, tid_at;

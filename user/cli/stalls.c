@@ -383,6 +383,8 @@ static void pass_process(struct stalls *s, struct stall_process *p)
 	if (p->busy && s->returns)
 		stall_probe_disarm_all(s->returns, p);
 	stall_process_sample(p);
+	if (s->returns)
+		stall_probe_check(s->returns, p);
 	check_rate(s, p); /* behind the samples: until then every round was told */
 	for (size_t i = p->n; i-- > 0;) {
 		struct stall_thread *t = &p->v[i];
