@@ -13,6 +13,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "target/stat.h"
 #include "target/wait_site.h"
 
 #define LOOK_NS NSEC_PER_SEC /* between two looks over all threads */
@@ -64,7 +65,7 @@ static struct stall_thread *add(struct stall_process *p, pid_t tid)
 		p->v = v;
 		p->room = room;
 	}
-	p->v[p->n] = (struct stall_thread){.tid = tid, .fd = -1};
+	p->v[p->n] = (struct stall_thread){.tid = tid, .fd = -1, .round = p->rounds};
 	return &p->v[p->n++];
 }
 
@@ -159,16 +160,27 @@ static void saw_wait(struct stall_process *p, struct stall_thread *t, enum loop_
 	learn_place(p, t);
 }
 
+static uint64_t read_start(const struct stall_process *p, pid_t tid)
+{
+	_cleanup_close_ int taskfd = process_open_task(&p->process, tid);
+	struct stat_line line;
+
+	return taskfd >= 0 && stat_read(taskfd, &line) == 0 ? line.start_ticks : 0;
+}
+
 /* Who polls may do so once, for an answer: a loop does it again, and nothing else in between. */
 static bool polls_again(
 	const struct stall_process *p, struct stall_thread *t, const struct thread_wait *wait)
 {
+	uint64_t start_ticks = read_start(p, t->tid);
 	struct thread_status status;
 	bool again;
 
 	if (wait_read_status(p->process.procfd, t->tid, &status) < 0)
 		return false;
-	again = t->pc == wait->pc && status.switches != t->switches;
+	again = t->start_ticks == start_ticks && t->pc == wait->pc &&
+		status.switches != t->switches;
+	t->start_ticks = start_ticks;
 	t->pc = wait->pc;
 	t->switches = status.switches;
 	return again;
@@ -189,6 +201,8 @@ static void look_at(struct stall_process *p, pid_t tid)
 
 	if (t && t->loop != LOOP_NONE)
 		return;
+	if (t)
+		t->round = p->rounds;
 	snprintf(path, sizeof(path), "task/%d/syscall", tid);
 	fd = openat(p->process.procfd, path, O_RDONLY | O_CLOEXEC);
 	note_starving(p, fd < 0 ? -errno : 0);
@@ -206,6 +220,15 @@ static void look_at(struct stall_process *p, pid_t tid)
 	t->wait = wait;
 	t->fd = TAKE_FD(fd);
 	saw_wait(p, t, loop);
+}
+
+/* Those that have ended, and were not there any more when all were last looked at. */
+static void drop_candidates(struct stall_process *p)
+{
+	for (size_t i = p->n; i-- > 0;)
+		if (p->v[i].loop == LOOP_NONE && p->v[i].round != p->rounds)
+			stall_process_drop(p, &p->v[i]);
+	p->rounds++;
 }
 
 static void list_threads(struct stall_process *p)
@@ -260,8 +283,10 @@ size_t stall_process_look(struct stall_process *p, uint64_t now_ns, size_t most)
 		p->look_ns = now_ns + LOOK_NS;
 	if (!is_open(p))
 		return looks;
-	if (anew)
+	if (anew) {
+		drop_candidates(p);
 		list_threads(p);
+	}
 	for (; p->tid_at < p->tid_count && looks < most; looks++)
 		look_at(p, p->tids[p->tid_at++]);
 	if (p->n == 0)

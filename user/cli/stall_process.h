@@ -14,13 +14,15 @@
 
 struct stall_thread {
 	pid_t tid;
-	int fd;		     /* its file syscall; -1 of one that is no loop yet */
-	enum loop_call loop; /* LOOP_NONE: it is no loop yet */
-	long call;	     /* in which it was last seen to wait */
-	uint64_t epoll;	     /* LOOP_EPOLL: what it waits for */
-	uint64_t pc;	     /* where it waits */
-	uint64_t switches;   /* when it was seen there */
-	bool shares;	     /* other threads wait for the same: one that sleeps is not missed */
+	int fd;		      /* its file syscall; -1 of one that is no loop yet */
+	uint64_t start_ticks; /* of one that polls: the number may come again */
+	uint64_t round;	      /* in which it was last looked at, while it is no loop */
+	enum loop_call loop;  /* LOOP_NONE: it is no loop yet */
+	long call;	      /* in which it was last seen to wait */
+	uint64_t epoll;	      /* LOOP_EPOLL: what it waits for */
+	uint64_t pc;	      /* where it waits */
+	uint64_t switches;    /* when it was seen there */
+	bool shares;	      /* other threads wait for the same: one that sleeps is not missed */
 	bool gone;
 	bool suspect;	  /* its rounds are counted */
 	uint64_t rest_ns; /* and will not be before then (CLOCK_MONOTONIC) */
@@ -50,6 +52,7 @@ struct stall_process {
 	bool said_starved;
 	pid_t *tids; /* that are still to be looked over */
 	size_t tid_count, tid_at;
+	uint64_t rounds;  /* of looks over all of them */
 	uint64_t look_ns; /* when it is to be looked over again */
 };
 
