@@ -29,8 +29,8 @@ static __always_inline bool is_complete(struct connection *c, __u32 head_size, s
 
 static __always_inline void fill_head(struct work *w, __u32 which, const __u8 *bytes, __u32 size)
 {
-	if (size > HEAD_SIZE)
-		size = HEAD_SIZE;
+	barrier_var(size);
+	size &= sizeof(w->head) - 1; /* so it is; older kernels want to see it here */
 	bpf_probe_read_kernel(w->head, size, bytes);
 	parse_head(w, which, size);
 	__builtin_memcpy(w->out.method, w->http.method, sizeof(w->out.method));
