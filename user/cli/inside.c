@@ -306,15 +306,21 @@ static void judge_function(struct inside *i, struct inside_process *p, struct in
 		const struct function_call *c = &calls[k];
 		struct function_report report = {.age_ns = now - c->entered_ns};
 		bool told = (p->busy | p->tripped) & bit;
+		int r = 1;
 
 		if (c->instance != f->code->watch.instance ||
 			!function_is_due(f->wish->limit_ns, c->entered_ns, f->judged_ns, now))
 			continue;
-		if ((!told || asked++ < ASKED_MOST) &&
-			!inside_look_at_call(p, f, c, told, &report)) {
+		if (!told || asked++ < ASKED_MOST)
+			r = inside_look_at_call(p, f, c, told, &report);
+		if (r == 0)
 			functions_drop(i->functions, c);
-			continue;
+		if (r < 0) { /* this one, and all that are younger, are due again */
+			f->judged_ns = c->entered_ns + f->wish->limit_ns - 1;
+			return;
 		}
+		if (r == 0)
+			continue;
 		if (told) {
 			p->folded[f->rule]++;
 			continue;

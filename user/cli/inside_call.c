@@ -35,7 +35,9 @@ static int open_witness(const struct inside_process *p, struct witness *w)
 	if (w->taskfd < 0)
 		return w->taskfd;
 	w->memfd = openat(w->taskfd, "mem", O_RDONLY | O_CLOEXEC);
-	return w->memfd < 0 ? -errno : 0;
+	if (w->memfd < 0) /* that thread may have ended meanwhile, and others live */
+		return errno == ENOENT || errno == ESRCH ? -EAGAIN : -errno;
+	return 0;
 }
 
 /* The return address is where the entry saw it, so the stack is still in use down to there, or
@@ -61,19 +63,20 @@ static bool is_above(const struct witness *w, uint64_t sp, uint64_t entry)
 	return m && sp < m->end;
 }
 
-/* A thread that has ended leaves calls behind as well. */
-static bool is_in_thread(
+/* A thread that has ended leaves calls behind as well. 1, 0 or -errno, as all of these. */
+static int is_in_thread(
 	const struct witness *w, const struct function_call *c, struct function_report *report)
 {
 	uint64_t entry = c->stack - c->below;
+	int r = wait_read(w->process.procfd, c->tid, &report->wait);
 
-	if (wait_read(w->process.procfd, c->tid, &report->wait) < 0)
-		return false;
+	if (r < 0)
+		return r == -ESRCH ? 0 : r;
 	report->tid = c->tid;
 	return has_word(w, entry, c->back) && !is_above(w, report->wait.sp, entry);
 }
 
-static bool is_in_goroutine(const struct witness *w, uint32_t goid, const struct function_call *c,
+static int is_in_goroutine(const struct witness *w, uint32_t goid, const struct function_call *c,
 	struct function_report *report)
 {
 	struct goroutine g;
@@ -94,30 +97,40 @@ static bool is_in_goroutine(const struct witness *w, uint32_t goid, const struct
 }
 
 /* Where an argument joins, the thread that began may have turned to other work. */
-static bool is_between_probes(const struct witness *w, const struct function_wish *wish,
+static int is_between_probes(const struct witness *w, const struct function_wish *wish,
 	const struct function_call *c, struct function_report *report)
 {
-	if (wait_read(w->process.procfd, c->tid, &report->wait) < 0)
-		return wish->argument;
+	int r = wait_read(w->process.procfd, c->tid, &report->wait);
+
+	if (r < 0)
+		return r != -ESRCH ? r : wish->argument > 0;
 	report->tid = c->tid;
-	return true;
+	return 1;
 }
 
-bool inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
+/* Of this moment: asked again it may be told. */
+static bool passes(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EAGAIN ||
+	       error == -EINTR;
+}
+
+int inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
 	const struct function_call *call, bool briefly, struct function_report *report)
 {
 	__attribute__((cleanup(free_witness))) struct witness w = {
 		.process = PROCESS_NONE, .taskfd = -1, .memfd = -1};
-	bool is;
+	int r = open_witness(p, &w);
 
 	report->wait = (struct thread_wait){.call = -1};
-	if (open_witness(p, &w) < 0)
-		return false;
-	is = f->wish->provider ? is_between_probes(&w, f->wish, call, report)
-	     : call->stack     ? is_in_goroutine(&w, p->goid, call, report)
-			       : is_in_thread(&w, call, report);
-	if (is && report->tid && !briefly &&
+	if (r == 0)
+		r = f->wish->provider ? is_between_probes(&w, f->wish, call, report)
+		    : call->stack     ? is_in_goroutine(&w, p->goid, call, report)
+				      : is_in_thread(&w, call, report);
+	if (r < 0) /* what cannot be asked has not been left, as far as the probes tell */
+		return r == -ESRCH ? 0 : passes(r) ? r : 1;
+	if (r == 1 && report->tid && !briefly &&
 		wait_read_stack(w.process.procfd, report->tid, &report->stack) < 0)
 		report->stack = NULL;
-	return is;
+	return r;
 }

@@ -90,6 +90,6 @@ void inside_release(struct functions *functions, struct inside_process *p);
 
 /* Whether CALL is under way, as far as the process itself and /proc tell, and who has it: fills
  * REPORT's goroutine, tid and wait; and, unless BRIEFLY and only where it is, the stack, which the
- * caller frees. */
-bool inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
+ * caller frees. 1: it is; 0: it has been left; -errno: that cannot be told at present. */
+int inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
 	const struct function_call *call, bool briefly, struct function_report *report);

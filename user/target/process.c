@@ -82,15 +82,17 @@ int process_open_live_task(const struct process *p, pid_t *tid)
 		return r == -ENOENT ? -ESRCH : r;
 	while ((entry = readdir(dir)) != NULL) {
 		pid_t id = (pid_t)strtol(entry->d_name, NULL, 10);
-		_cleanup_close_ int taskfd = id > 0 ? process_open_task(p, id) : -1;
+		_cleanup_close_ int taskfd = id > 0 ? process_open_task(p, id) : -ESRCH;
 		struct stat_line stat;
+		int one = taskfd < 0 ? taskfd : stat_read(taskfd, &stat);
 
-		if (taskfd < 0 || stat_read(taskfd, &stat) < 0 || stat.state == 'Z' ||
-			stat.state == 'X')
+		if (one < 0 && one != -ESRCH)
+			r = one; /* it may live, which without descriptors cannot be told */
+		if (one < 0 || stat.state == 'Z' || stat.state == 'X')
 			continue;
 		if (tid)
 			*tid = id;
 		return TAKE_FD(taskfd);
 	}
-	return -ESRCH;
+	return r < 0 ? r : -ESRCH;
 }

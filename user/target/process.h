@@ -29,7 +29,7 @@ void process_close(struct process *p);
  */
 int process_open_task(const struct process *p, pid_t tid);
 /* The same for a thread that lives, the leader if it does; *TID (may be NULL) is its id. -ESRCH:
- * all have ended. */
+ * all have ended; another -errno: that cannot be told. */
 int process_open_live_task(const struct process *p, pid_t *tid);
 
 /* Who a process is, as far as /proc tells: everything in it was chosen by that process or its
