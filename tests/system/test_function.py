@@ -183,6 +183,31 @@ def test_eight_threads_at_once(t):
     assert any(e["trigger"].get("folded", 0) >= 5 for e in trips), [e["trigger"] for e in trips]
 
 
+def test_a_process_whose_first_thread_has_ended(t):
+    target = inside(t, "headless", 900, 0)
+    w = t.watch("-p", target.pid, "--function", ":handle=200ms", "--kind", "none")
+    trigger = w.wait("trip", 10)["trigger"]
+    assert trigger["file"] == target_path("inside") and trigger["tid"] != target.pid, trigger
+
+
+def test_a_process_whose_first_thread_ends(t):
+    """The kernel held the probes by that thread: each is gone once it has been hit again."""
+    target = inside(t, "headless", 150, 1)
+    w = t.watch("-p", target.pid, "--function", ":handle=2s", "--function", "inside:handle=60ms",
+                "--kind", "none", *ENDLESS)
+    w.wait("trip", 10)
+    t.go(target)
+    loss = w.wait("loss", 5)
+    assert loss["reason"] == "probes-renewed" and target_path("inside") in loss["detail"], loss
+    time.sleep(2.5)
+    before = len(w.of("trip"))
+    w.wait("trip", 5, count=before + 3)
+    w.stop()
+    assert len(w.of("loss")) == 2, w.of("loss")  # of each function
+    late = [e["trigger"] for e in w.of("trip") if e["trigger"]["age_ms"] >= 1000]
+    assert not late, late
+
+
 def test_static_probes(t):
     target = inside(t, "probes", 1000)
     capture = caught(t, target, "usdt:inside:inside:begin,end", 300, 1.0, 1.5, "--kind", "mini")

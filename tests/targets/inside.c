@@ -85,6 +85,18 @@ static void *in_thread(void *arg)
 	return NULL;
 }
 
+/* The first thread ends, on a line or at once, the others go on. */
+static void headless(long ms, long asks)
+{
+	pthread_t thread;
+	char line[16];
+
+	pthread_create(&thread, NULL, in_thread, memcpy(malloc(sizeof(ms)), &ms, sizeof(ms)));
+	if (asks && read(0, line, sizeof(line)) <= 0)
+		exit(0);
+	pthread_exit(NULL);
+}
+
 static void threads(long n, long ms)
 {
 	pthread_t thread;
@@ -149,6 +161,8 @@ int main(int argc, char **argv)
 		load(argv[3], ms);
 	if (strcmp(mode, "threads") == 0)
 		threads(other, ms);
+	if (strcmp(mode, "headless") == 0)
+		headless(ms, other);
 	if (strcmp(mode, "spin") == 0)
 		spin();
 	if (strcmp(mode, "probes") == 0)

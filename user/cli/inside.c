@@ -315,6 +315,7 @@ static void judge_function(struct inside *i, struct inside_process *p, struct in
 			r = inside_look_at_call(p, f, c, told, &report);
 		if (r == 0)
 			functions_drop(i->functions, c);
+		p->lost_holder |= r == -ESTALE;
 		if (r < 0) { /* this one, and all that are younger, are due again */
 			f->judged_ns = c->entered_ns + f->wish->limit_ns - 1;
 			return;
@@ -357,6 +358,16 @@ static void take_overruns(struct inside *i)
 	}
 }
 
+/* Not while the calls are gone through: what is taken off has its calls forgotten. */
+static void renew_probes(struct inside *i)
+{
+	for (struct inside_process *p = i->head; p; p = p->next) {
+		if (p->lost_holder)
+			inside_look(&i->looks, p);
+		p->lost_holder = false;
+	}
+}
+
 static void judge(struct inside *i)
 {
 	const struct function_call *calls;
@@ -375,6 +386,7 @@ static void judge(struct inside *i)
 				judge_function(i, p, &p->functions[k], calls, n, now);
 		p->busy = 0;
 	}
+	renew_probes(i);
 }
 
 /* Who is left, and what of it is still mapped. */

@@ -123,6 +123,8 @@ int inside_look_at_call(const struct inside_process *p, const struct inside_func
 	int r = open_witness(p, &w);
 
 	report->wait = (struct thread_wait){.call = -1};
+	if (r == 0 && !inside_holder_lives(&w.process, &f->code->holder))
+		return -ESTALE;
 	if (r == 0)
 		r = f->wish->provider ? is_between_probes(&w, f->wish, call, report)
 		    : call->stack     ? is_in_goroutine(&w, p->goid, call, report)

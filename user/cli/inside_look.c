@@ -14,6 +14,7 @@
 #include "lib/text.h"
 #include "target/go.h"
 #include "target/mapped.h"
+#include "target/stat.h"
 
 #define PATH_SHOWN 200
 /* A program loads its libraries as it begins; later they come and go more seldom. */
@@ -27,7 +28,8 @@ struct look {
 	struct inside_looks *looks;
 	struct inside_process *process;
 	struct process held;
-	pid_t tid; /* a live thread */
+	struct inside_holder holder; /* a live thread */
+	int taskfd;
 	struct maps maps;
 	char executable[PATH_MAX];
 };
@@ -35,12 +37,13 @@ struct look {
 static void free_look(struct look *l)
 {
 	maps_free(&l->maps);
+	cleanup_close(&l->taskfd);
 	process_close(&l->held);
 }
 
 static int open_look(struct look *l)
 {
-	_cleanup_close_ int taskfd = -1;
+	struct stat_line stat;
 	ssize_t n;
 	char *deleted;
 	int r = process_open(l->process->pid, &l->held);
@@ -49,17 +52,33 @@ static int open_look(struct look *l)
 		return r;
 	if (l->held.start_ticks != l->process->start_ticks)
 		return -ESRCH;
-	taskfd = process_open_live_task(&l->held, &l->tid);
-	if (taskfd < 0)
-		return taskfd;
-	n = readlinkat(l->held.procfd, "exe", l->executable, sizeof(l->executable) - 1);
+	l->taskfd = process_open_live_task(&l->held, &l->holder.tid);
+	if (l->taskfd < 0)
+		return l->taskfd;
+	r = stat_read(l->taskfd, &stat);
+	if (r < 0)
+		return r;
+	l->holder.start_ticks = stat.start_ticks;
+	n = readlinkat(l->taskfd, "exe", l->executable, sizeof(l->executable) - 1);
 	if (n < 0)
 		return -errno;
 	l->executable[n] = '\0';
 	deleted = strstr(l->executable, " (deleted)");
 	if (deleted && deleted[strlen(" (deleted)")] == '\0')
 		*deleted = '\0';
-	return maps_read(taskfd, false, &l->maps);
+	return maps_read(l->taskfd, false, &l->maps);
+}
+
+/* One that ends has no memory any more before it says that it has ended. */
+bool inside_holder_lives(const struct process *p, const struct inside_holder *holder)
+{
+	_cleanup_close_ int taskfd = process_open_task(p, holder->tid);
+	struct stat_line stat;
+	char target[1];
+
+	return taskfd >= 0 && stat_read(taskfd, &stat) == 0 &&
+	       stat.start_ticks == holder->start_ticks &&
+	       readlinkat(taskfd, "exe", target, sizeof(target)) > 0;
 }
 
 static const struct mapping *find_file(const struct look *l, const struct function_wish *wish)
@@ -150,7 +169,7 @@ static void ask_go(struct look *l)
 	if (p->asked_go)
 		return;
 	p->asked_go = true;
-	r = go_read_goid_offset(l->held.procfd, &p->goid);
+	r = go_read_goid_offset(l->taskfd, &p->goid);
 	p->is_go = r == 0 || r == -EOPNOTSUPP; /* a version whose numbers cannot be read */
 	if (r < 0)
 		p->goid = 0;
@@ -205,7 +224,7 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 	bool go, struct inside_code **out)
 {
 	const struct functions_wish wish = {.pid = l->process->pid,
-		.tid = l->tid,
+		.tid = l->holder.tid,
 		.fd = fd,
 		.maps = &l->maps,
 		.which = m,
@@ -226,12 +245,13 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 	}
 	memcpy(c->places, places->v, places->n * sizeof(*c->places));
 	c->place_count = places->n;
+	c->holder = l->holder;
 	c->start = m->start;
 	c->inode = m->inode;
 	c->major = m->major;
 	c->minor = m->minor;
 	c->go = go;
-	c->mapped = true;
+	c->mapped = c->held = true;
 	c->next = l->process->codes;
 	l->process->codes = *out = c;
 	return 0;
@@ -239,7 +259,7 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 
 static void begin(struct look *l, struct inside_function *f, const struct mapping *m)
 {
-	_cleanup_close_ int fd = mapped_open(l->held.procfd, l->tid, m);
+	_cleanup_close_ int fd = mapped_open(l->held.procfd, l->holder.tid, m);
 	bool in_executable = strcmp(m->name, l->executable) == 0;
 	const struct places *places = NULL;
 	struct inside_code *code;
@@ -264,18 +284,29 @@ static void begin(struct look *l, struct inside_function *f, const struct mappin
 	f->judged_ns = 0;
 }
 
-static void look_for(struct look *l, struct inside_function *f)
+/* Of all functions, before any is looked for: code that is not held must not be shared again. */
+static void look_at_code(struct look *l, struct inside_function *f)
 {
-	const struct mapping *m;
-
-	if (f->code && !f->code->mapped) {
+	if (!f->code || (f->code->mapped && f->code->held))
+		return;
+	if (!f->code->mapped) {
 		if (l->process->looks) /* else it is another image */
 			note_file(l, f, "function-unloaded", f->code->path,
 				"is no longer loaded: its calls are forgotten, it is looked for "
 				"once a second");
 		f->missed = l->process->looks > 0;
-		let_go(l->looks->functions, l->process, f);
+	} else {
+		note_file(l, f, "probes-renewed", f->code->path,
+			"was probed by a thread that has ended: its calls are forgotten, the "
+			"probes are put on anew");
 	}
+	let_go(l->looks->functions, l->process, f);
+}
+
+static void look_for(struct look *l, struct inside_function *f)
+{
+	const struct mapping *m;
+
 	if (f->code)
 		return;
 	m = find_file(l, f->wish);
@@ -301,7 +332,7 @@ static uint64_t next_look(const struct inside_looks *looks, const struct inside_
 void inside_look(struct inside_looks *looks, struct inside_process *p)
 {
 	__attribute__((cleanup(free_look))) struct look l = {
-		.looks = looks, .process = p, .held = PROCESS_NONE};
+		.looks = looks, .process = p, .held = PROCESS_NONE, .taskfd = -1};
 	int r = open_look(&l);
 
 	p->next_look_ns = next_look(looks, p);
@@ -310,8 +341,12 @@ void inside_look(struct inside_looks *looks, struct inside_process *p)
 			log_debug("event=look pid=%d errno=%d", p->pid, -r);
 		return;
 	}
-	for (struct inside_code *c = p->codes; c; c = c->next)
+	for (struct inside_code *c = p->codes; c; c = c->next) {
 		c->mapped = is_mapped(&l, c);
+		c->held = inside_holder_lives(&l.held, &c->holder);
+	}
+	for (size_t i = 0; i < p->function_count; i++)
+		look_at_code(&l, &p->functions[i]);
 	for (size_t i = 0; i < p->function_count; i++)
 		look_for(&l, &p->functions[i]);
 	p->looks++;

@@ -7,10 +7,18 @@
 #include "cli/inside.h"
 #include "target/process.h"
 
+/* The thread by which the kernel holds the probes of a process: without it they stay until they are
+ * hit once, and are gone then. */
+struct inside_holder {
+	pid_t tid;
+	uint64_t start_ticks;
+};
+
 /* Code that is probed; several rules may ask for the same. */
 struct inside_code {
 	struct inside_code *next;
 	struct function_watch watch;
+	struct inside_holder holder;
 	uint64_t start; /* of the mapping that it was found by, which says whether it is there */
 	uint64_t inode;
 	uint32_t major, minor;
@@ -18,7 +26,7 @@ struct inside_code {
 	uint32_t place_count;
 	char *path;
 	bool go;
-	bool mapped;	    /* at the last look */
+	bool mapped, held;  /* at the last look */
 	unsigned int users; /* functions below */
 };
 
@@ -38,6 +46,7 @@ struct inside_process {
 	pid_t pid;
 	uint64_t start_ticks;
 	uint64_t rules;
+	bool lost_holder; /* to be looked at after the pass */
 	uint64_t busy;	  /* captures are under way: until the end of the pass */
 	uint64_t tripped; /* in this pass: others are folded */
 	uint64_t folded[RULE_SET_MAX];
@@ -85,11 +94,15 @@ void inside_looks_free(struct inside_looks *looks);
 /* Looks at what the process has mapped: begins to watch functions whose file is there, and ends it
  * where it is gone. */
 void inside_look(struct inside_looks *looks, struct inside_process *p);
+/* Whether that thread lives, so that its probes have been there until now. False as well without
+ * descriptors to tell. */
+bool inside_holder_lives(const struct process *p, const struct inside_holder *holder);
 /* Takes all probes off. */
 void inside_release(struct functions *functions, struct inside_process *p);
 
 /* Whether CALL is under way, as far as the process itself and /proc tell, and who has it: fills
  * REPORT's goroutine, tid and wait; and, unless BRIEFLY and only where it is, the stack, which the
- * caller frees. 1: it is; 0: it has been left; -errno: that cannot be told at present. */
+ * caller frees. 1: it is; 0: it has been left; -ESTALE: the probes'
+ * holder has ended, so nothing is known; another -errno: that cannot be told at present. */
 int inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
 	const struct function_call *call, bool briefly, struct function_report *report);

@@ -13,7 +13,7 @@ int go_find_minor(const void *bytes, size_t size, unsigned int *minor);
  * Pure. */
 int go_goid_offset(unsigned int minor, uint32_t *offset);
 /* The same for the executable below PROCFD. -ENOENT: not Go; -errno. Reads the whole file: to be
- * asked once a process. */
+ * asked once a process. PROCFD may be that of a live thread: where the leader has ended it must. */
 int go_read_goid_offset(int procfd, uint32_t *offset);
 
 struct goroutine {
