@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cli/inside_parts.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "rules/function.h"
@@ -171,10 +172,51 @@ Test(function, a_call_is_due_once)
 	cr_assert_eq(function_interval_ns(60 * second), 250 * NSEC_PER_MSEC);
 }
 
+Test(found, a_file_is_read_once_also_when_it_is_refused)
+{
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct inside_looks looks = {.begun_ns = clock_now_ns(CLOCK_BOOTTIME)};
+	struct function_wish good = {.name = (char[]){"function_means"}},
+			     bad = {.name = (char[]){"function_mean"}};
+	const struct places *p;
+	struct place first;
+	uint64_t read_ns;
+
+	cr_assert_eq(inside_find_places(&looks, &good, fd, true, &p), 0, "%s", p->why);
+	first = p->v[0];
+	cr_assert_eq(inside_find_places(&looks, &bad, fd, true, &p), -ENOENT);
+	read_ns = looks.read_ns;
+	cr_assert_gt(read_ns, 0);
+	looks.read_ns += UINT64_MAX / 2; /* more than its share */
+	cr_assert_eq(inside_find_places(&looks, &bad, fd, false, &p), -ENOENT);
+	cr_assert(strstr(p->why, "has no function function_mean"), "%s", p->why);
+	cr_assert_eq(inside_find_places(&looks, &good, fd, false, &p), 0);
+	cr_assert(p->n >= 2 && place_is_equal(&p->v[0], &first));
+	cr_assert_eq(looks.read_ns, read_ns + UINT64_MAX / 2);
+	bad.name[0] = 'F';
+	inside_looks_free(&looks);
+	cr_assert_eq(inside_find_places(&looks, &bad, fd, false, &p), -EAGAIN);
+	cr_assert_eq(inside_find_places(&looks, &bad, fd, true, &p), -ENOENT);
+	inside_looks_free(&looks);
+}
+
+Test(found, files_get_a_tenth_of_the_time)
+{
+	const uint64_t second = NSEC_PER_SEC;
+
+	cr_assert(inside_may_read(50 * second, 0, 50 * second));
+	cr_assert(!inside_may_read(50 * second, second, 50 * second));
+	cr_assert(inside_may_read(50 * second, second, 50 * second + 10));
+	cr_assert(inside_may_read(50 * second, 10 * second, 141 * second));
+	cr_assert(!inside_may_read(50 * second, 10 * second, 140 * second));
+}
+
 /* What is asked of this very program. */
 static int find_in(int fd, const char *name, struct places *out)
 {
-	return places_find(&(struct places_wish){.fd = fd, .name = name}, out);
+	return places_find(
+		&(struct places_wish){.fd = fd, .name = name, .timeout_ms = PLACES_PATIENT_MS},
+		out);
 }
 
 Test(places, finds_a_function_of_this_program)
@@ -206,9 +248,11 @@ Test(places, says_what_is_wrong)
 		p.why);
 	cr_assert_eq(find_in(text, "x", &p), -ENOEXEC);
 	cr_assert(p.why[0] && !strchr(p.why, '\n'));
-	cr_assert_eq(places_find(
-			     &(struct places_wish){
-				     .fd = fd, .provider = "nobody", .name = "begin", .end = "end"},
+	cr_assert_eq(places_find(&(struct places_wish){.fd = fd,
+					 .provider = "nobody",
+					 .name = "begin",
+					 .end = "end",
+					 .timeout_ms = PLACES_PATIENT_MS},
 			     &p),
 		-ENOENT);
 }

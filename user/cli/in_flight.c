@@ -195,11 +195,14 @@ static int make_served(struct in_flight *f, const struct target *target, struct 
 static void ask_go(struct in_flight *f, struct served *s)
 {
 	_cleanup_process_ struct process p = PROCESS_NONE;
+	_cleanup_close_ int taskfd = -1;
 	uint32_t offset;
 
 	s->asked_go = true;
-	if (process_open(s->pid, &p) < 0 || p.start_ticks != s->start_ticks ||
-		go_read_goid_offset(p.procfd, &offset) < 0)
+	if (process_open(s->pid, &p) < 0 || p.start_ticks != s->start_ticks)
+		return;
+	taskfd = process_open_live_task(&p, NULL);
+	if (taskfd < 0 || go_read_goid_offset(taskfd, &offset) < 0)
 		return;
 	s->is_go = true;
 	if (requests_add_go(f->requests, s->pid, offset) < 0)

@@ -78,7 +78,9 @@ int inside_open(const struct targets *targets, struct inside **out)
 	i->targets = targets;
 	i->epollfd = i->timerfd = -1;
 	r = functions_open(&i->functions);
-	i->looks = (struct inside_looks){.functions = i->functions, .notes = &i->notes};
+	i->looks = (struct inside_looks){.functions = i->functions,
+		.notes = &i->notes,
+		.begun_ns = clock_now_ns(CLOCK_BOOTTIME)};
 	r = r < 0 ? r : open_poll(i);
 	if (r < 0)
 		inside_close(i);
@@ -143,6 +145,15 @@ static struct inside_process **find_pid(struct inside *i, pid_t pid)
 	return at;
 }
 
+static bool is_named(const struct who *who, const struct inside_process *p)
+{
+	for (size_t k = 0; k < who->process_count; k++)
+		if (who->processes[k].pid == p->pid &&
+			who->processes[k].start_ticks == p->start_ticks)
+			return true;
+	return false;
+}
+
 static int add_functions(struct inside *i, struct inside_process *p)
 {
 	for (size_t k = 0; rule_set_next(p->rules, &k); k++)
@@ -155,6 +166,7 @@ static int add_functions(struct inside *i, struct inside_process *p)
 		for (size_t n = 0; n < rule_of(i, k)->functions.n; n++)
 			p->functions[p->function_count++] = (struct inside_function){.rule = k,
 				.wish = &rule_of(i, k)->functions.v[n],
+				.named = is_named(&rule_of(i, k)->who, p),
 				.quiet = rule_of(i, k)->who.all};
 	return 0;
 }
@@ -167,8 +179,9 @@ static void renew(struct inside *i, struct inside_process *p)
 	p->begun_ns = clock_now_ns(CLOCK_BOOTTIME);
 	p->looks = 0;
 	p->asked_go = false;
+	p->renewed = true;
 	for (size_t k = 0; k < p->function_count; k++)
-		p->functions[k].refused = p->functions[k].missed = false;
+		p->functions[k].refused = p->functions[k].missed = p->functions[k].put_off = false;
 	if (p->over && functions_begin_process(i->functions, p->pid) == 0)
 		p->over = false;
 	if (!p->over)
@@ -434,6 +447,7 @@ bool inside_state(const struct inside *i, pid_t pid, uint64_t start_ticks, size_
 		*out = (struct inside_state){.state = p->over	   ? "probe-rate"
 						      : f->code	   ? "watched"
 						      : f->refused ? "refused"
+						      : f->put_off ? "put-off"
 								   : "not-loaded",
 			.file = f->code ? f->code->path : NULL};
 		return true;

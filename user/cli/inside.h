@@ -57,7 +57,8 @@ bool inside_next_note(struct inside *i, struct inside_note *out);
 /* What has become of a function of a rule in one process; all of it is borrowed until the next
  * pass. */
 struct inside_state {
-	const char *state; /* "watched", "not-loaded", "refused", "probe-rate": static text */
+	const char *state; /* "watched", "not-loaded", "refused", "put-off", "probe-rate": static
+			      text */
 	const char *file;  /* that it was found in, hostile; NULL: in none */
 };
 

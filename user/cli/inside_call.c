@@ -108,8 +108,7 @@ static int is_between_probes(const struct witness *w, const struct function_wish
 	return 1;
 }
 
-/* Of this moment: asked again it may be told. */
-static bool passes(int error)
+bool inside_error_passes(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EAGAIN ||
 	       error == -EINTR;
@@ -130,7 +129,7 @@ int inside_look_at_call(const struct inside_process *p, const struct inside_func
 		    : call->stack     ? is_in_goroutine(&w, p->goid, call, report)
 				      : is_in_thread(&w, call, report);
 	if (r < 0) /* what cannot be asked has not been left, as far as the probes tell */
-		return r == -ESRCH ? 0 : passes(r) ? r : 1;
+		return r == -ESRCH ? 0 : inside_error_passes(r) ? r : 1;
 	if (r == 1 && report->tid && !briefly &&
 		wait_read_stack(w.process.procfd, report->tid, &report->stack) < 0)
 		report->stack = NULL;

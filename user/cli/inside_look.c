@@ -164,12 +164,15 @@ static bool is_mapped(const struct look *l, const struct inside_code *c)
 static void ask_go(struct look *l)
 {
 	struct inside_process *p = l->process;
+	uint64_t begun;
 	int r;
 
 	if (p->asked_go)
 		return;
 	p->asked_go = true;
+	begun = clock_now_ns(CLOCK_BOOTTIME);
 	r = go_read_goid_offset(l->taskfd, &p->goid);
+	l->looks->read_ns += clock_now_ns(CLOCK_BOOTTIME) - begun;
 	p->is_go = r == 0 || r == -EOPNOTSUPP; /* a version whose numbers cannot be read */
 	if (r < 0)
 		p->goid = 0;
@@ -257,14 +260,29 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 	return 0;
 }
 
+static void put_off(struct look *l, struct inside_function *f, const struct mapping *m)
+{
+	if (!f->put_off)
+		note_file(l, f, "function-put-off", m->name,
+			"is read later: there is no room, or a tenth of the time has gone into "
+			"reading files");
+	f->put_off = true;
+}
+
 static void begin(struct look *l, struct inside_function *f, const struct mapping *m)
 {
 	_cleanup_close_ int fd = mapped_open(l->held.procfd, l->holder.tid, m);
+	bool patient = f->named && l->process->looks == 0 && !l->process->renewed;
 	bool in_executable = strcmp(m->name, l->executable) == 0;
 	const struct places *places = NULL;
 	struct inside_code *code;
-	int r = fd < 0 ? fd : inside_find_places(l->looks, f->wish, fd, &places);
+	int r = fd < 0 ? fd : inside_find_places(l->looks, f->wish, fd, patient, &places);
 
+	if (inside_error_passes(r)) {
+		put_off(l, f, m);
+		return;
+	}
+	f->put_off = false;
 	if (r < 0) {
 		refuse(l, f, m, places ? places->why : strerror(-r));
 		return;

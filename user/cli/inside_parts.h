@@ -36,6 +36,8 @@ struct inside_function {
 	const struct function_wish *wish;
 	struct inside_code *code; /* NULL: it is not watched */
 	uint64_t refused_inode;	  /* the file in which it cannot be watched */
+	bool named;		  /* a rule for this very process, which may wait for it */
+	bool put_off;		  /* it was said that its file is read later */
 	bool quiet;		  /* a rule for all: most processes do not have it */
 	bool refused, missed;	  /* it was said that it cannot; that there is no such file */
 	uint64_t judged_ns;	  /* CLOCK_BOOTTIME, when its calls were looked at last */
@@ -46,6 +48,7 @@ struct inside_process {
 	pid_t pid;
 	uint64_t start_ticks;
 	uint64_t rules;
+	bool renewed;	  /* it is another image than the first */
 	bool lost_holder; /* to be looked at after the pass */
 	uint64_t busy;	  /* captures are under way: until the end of the pass */
 	uint64_t tripped; /* in this pass: others are folded */
@@ -69,26 +72,36 @@ struct inside_notes {
 struct inside_note *inside_add_note(struct inside_notes *notes, const struct inside_process *p,
 	const struct inside_function *f, const char *reason);
 
-/* What was found of a rule's function in the file that it was looked for last: processes of one
- * program, or with one library, have the same. */
+/* What was found of a rule's function in a file: processes of one program, or with one library,
+ * have the same. */
 struct inside_found {
 	struct inside_found *next;
 	const struct function_wish *wish;
 	struct stat file;
-	struct places *places;
+	int error; /* 0 or -errno */
+	struct place *v;
+	uint32_t n;
+	char *why; /* with an error: as struct places has it */
 };
 
 /* What looks go by. */
 struct inside_looks {
 	struct functions *functions;
 	struct inside_notes *notes;
-	struct inside_found *found;
-	size_t processes; /* that are looked at: the more, the more seldom each */
+	struct inside_found *found; /* the last one that was asked for first */
+	struct places places;	    /* of the last one */
+	uint64_t begun_ns, read_ns; /* CLOCK_BOOTTIME; so long files were read */
+	size_t processes;	    /* that are looked at: the more, the more seldom each */
 };
 
-/* As places_find(), in the file FD; OUT is good until the next call. */
+/* As places_find(), in the file FD; OUT is good until the next call. Unless PATIENT a file gets no
+ * more than a second, and all files together a tenth of the time: -EAGAIN, not now. */
 int inside_find_places(struct inside_looks *looks, const struct function_wish *wish, int fd,
-	const struct places **out);
+	bool patient, const struct places **out);
+/* Whether another file may be read; pure. */
+bool inside_may_read(uint64_t begun_ns, uint64_t read_ns, uint64_t now_ns);
+/* Whether -errno says something of this moment, not of what was asked about. */
+bool inside_error_passes(int error);
 void inside_looks_free(struct inside_looks *looks);
 
 /* Looks at what the process has mapped: begins to watch functions whose file is there, and ends it

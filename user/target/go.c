@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -29,7 +30,7 @@
 #define M_PROCID_OFFSET 72
 
 #define BLOCK	       (1u << 20)
-#define EXECUTABLE_MAX (1ull << 30)
+#define EXECUTABLE_MAX (256ull << 20) /* it stands before what debuggers read */
 
 /* "go1.19.8", "go1.21rc2" */
 static int parse_minor(const char *s, size_t size, unsigned int *minor)
@@ -80,10 +81,13 @@ int go_read_goid_offset(int procfd, uint32_t *offset)
 	const size_t overlap = VERSION_AT + VERSION_MAX + 1;
 	_cleanup_close_ int fd = openat(procfd, "exe", O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *block = malloc(BLOCK + overlap);
+	struct stat st;
 	size_t held = 0;
 
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
 	if (!block)
 		return -ENOMEM;
 	for (uint64_t done = 0; done < EXECUTABLE_MAX; done += BLOCK) {

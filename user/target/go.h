@@ -12,8 +12,9 @@ int go_find_minor(const void *bytes, size_t size, unsigned int *minor);
 /* Where the number of a goroutine lies in its struct g, by Go 1.MINOR; -EOPNOTSUPP: not known.
  * Pure. */
 int go_goid_offset(unsigned int minor, uint32_t *offset);
-/* The same for the executable below PROCFD. -ENOENT: not Go; -errno. Reads the whole file: to be
- * asked once a process. PROCFD may be that of a live thread: where the leader has ended it must. */
+/* The same for the executable below PROCFD. -ENOENT: not Go; -errno. Reads up to 256 MiB of it: to
+ * be asked once a process. PROCFD may be that of a live thread: where the leader has ended it must.
+ */
 int go_read_goid_offset(int procfd, uint32_t *offset);
 
 struct goroutine {

@@ -16,8 +16,6 @@
 #include "lib/text.h"
 #include "target/places_child.h"
 
-#define TIMEOUT_MS 5000
-
 /* Field by field: there is padding between them. */
 bool place_is_equal(const struct place *a, const struct place *b)
 {
@@ -63,9 +61,9 @@ static int check(struct places *p, int fd)
 	return 0;
 }
 
-static int receive(int fd, struct places *out)
+static int receive(int fd, unsigned int timeout_ms, struct places *out)
 {
-	uint64_t deadline = clock_now_ns(CLOCK_MONOTONIC) + TIMEOUT_MS * NSEC_PER_MSEC;
+	uint64_t deadline = clock_now_ns(CLOCK_MONOTONIC) + timeout_ms * NSEC_PER_MSEC;
 	size_t held = 0;
 
 	while (held < sizeof(*out)) {
@@ -105,7 +103,7 @@ int places_find(const struct places_wish *wish, struct places *out)
 	if (pid == 0)
 		places_child_run(wish, writefd);
 	cleanup_close(&writefd);
-	r = receive(readfd, out);
+	r = receive(readfd, wish->timeout_ms, out);
 	child_end(pid, "places");
 	if (r < 0)
 		return refuse(out, r,

@@ -48,8 +48,11 @@ struct places_wish {
 	const char *name;      /* the function's, or that of the probe which begins */
 	const char *end;       /* of the probe which ends */
 	unsigned int argument; /* of static probes, which joins them: from 1 on; 0: none does */
+	unsigned int timeout_ms;
 };
 
+#define PLACES_PATIENT_MS 5000 /* enough for any program: more processor time it never gets */
+
 /* 0, or -errno and OUT->why: what is wanted is not there, or cannot be watched. Blocks while the
- * file is read, some seconds at most. */
+ * file is read, TIMEOUT_MS at most. */
 int places_find(const struct places_wish *wish, struct places *out);
