@@ -222,6 +222,15 @@ def test_static_probes(t):
     assert not w.of("trip"), w.events
 
 
+def test_work_that_never_ends_is_given_up(t):
+    target = inside(t, "probes", 10)  # every second job
+    w = t.watch("-p", target.pid, "--function", "usdt::inside:begin,end@1=100ms", "--kind", "none", *ENDLESS)
+    loss = w.wait("loss", 10)
+    assert loss["reason"] == "calls-given-up", loss
+    assert all(e["trigger"]["age_ms"] < 1000 for e in w.of("trip")), [e["trigger"] for e in w.of("trip")]
+    w.stop()
+
+
 def refused(t, pid, *functions):
     limits = [word for function in functions for word in ("--function", f"{function}=1s")]
     done = t.coretrap("watch", "-p", pid, *limits, "--kind", "none", "--json", seconds=10)

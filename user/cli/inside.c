@@ -25,6 +25,7 @@ struct inside {
 	struct inside_trip *trips; /* of the last pass */
 	size_t trip_count, trip_next, trip_room;
 	struct inside_notes notes;
+	uint64_t given_up; /* calls, that are not told yet */
 };
 
 static const struct rule *rule_of(const struct inside *i, size_t rule)
@@ -398,6 +399,7 @@ static void judge(struct inside *i)
 			if (p->functions[k].code)
 				judge_function(i, p, &p->functions[k], calls, n, now);
 		p->busy = 0;
+		i->given_up += inside_give_up_calls(i->functions, p, calls, n, now);
 	}
 	renew_probes(i);
 }
@@ -457,5 +459,11 @@ bool inside_state(const struct inside *i, pid_t pid, uint64_t start_ticks, size_
 
 int inside_losses(struct inside *i, struct probe_loss out[PROBE_LOSSES_MAX])
 {
-	return functions_losses(i->functions, out);
+	int n = functions_losses(i->functions, out);
+
+	if (n >= 0 && i->given_up)
+		out[n++] = (struct probe_loss){"calls-given-up", i->given_up};
+	if (n >= 0)
+		i->given_up = 0;
+	return n;
 }

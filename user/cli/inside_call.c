@@ -9,6 +9,9 @@
 #include "target/go.h"
 #include "target/memory.h"
 
+#define CALLS_SHARE 4096 /* of 16,384 */
+#define OLD_LIMITS  10
+
 /* What a call is asked about. */
 struct witness {
 	struct process process;
@@ -134,4 +137,45 @@ int inside_look_at_call(const struct inside_process *p, const struct inside_func
 		wait_read_stack(w.process.procfd, report->tid, &report->stack) < 0)
 		report->stack = NULL;
 	return r;
+}
+
+/* The function with the longest limit of those that judge such a call, and whose calls an argument
+ * joins; NULL: it is not a call of theirs. */
+static const struct inside_function *find_joined(
+	const struct inside_process *p, const struct function_call *call)
+{
+	const struct inside_function *longest = NULL;
+
+	for (size_t i = 0; i < p->function_count; i++) {
+		const struct inside_function *f = &p->functions[i];
+
+		if (f->code && f->wish->argument && f->code->watch.instance == call->instance &&
+			(!longest || f->wish->limit_ns > longest->wish->limit_ns))
+			longest = f;
+	}
+	return longest;
+}
+
+uint64_t inside_give_up_calls(struct functions *functions, const struct inside_process *p,
+	const struct function_call *calls, size_t n, uint64_t now)
+{
+	uint64_t dropped = 0;
+	size_t count = 0;
+	bool joins = false;
+
+	for (size_t i = 0; i < p->function_count; i++)
+		joins |= p->functions[i].code && p->functions[i].wish->argument;
+	for (size_t i = 0; joins && i < n; i++)
+		count += find_joined(p, &calls[i]) != NULL;
+	for (size_t i = 0; count && i < n; i++) { /* the oldest first */
+		const struct inside_function *f = find_joined(p, &calls[i]);
+
+		if (!f || (count <= CALLS_SHARE &&
+				  calls[i].entered_ns + OLD_LIMITS * f->wish->limit_ns >= now))
+			continue;
+		functions_drop(functions, &calls[i]);
+		dropped++;
+		count--;
+	}
+	return dropped;
 }

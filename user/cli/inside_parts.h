@@ -119,3 +119,8 @@ void inside_release(struct functions *functions, struct inside_process *p);
  * holder has ended, so nothing is known; another -errno: that cannot be told at present. */
 int inside_look_at_call(const struct inside_process *p, const struct inside_function *f,
 	const struct function_call *call, bool briefly, struct function_report *report);
+/* Work that an argument joins may never end, and its process may begin any amount of it, which
+ * takes the room of all others' calls. Drops what is ten times as old as the longest limit that it
+ * is judged by, and the oldest of a process that has more than its share; returns how many. */
+uint64_t inside_give_up_calls(struct functions *functions, const struct inside_process *p,
+	const struct function_call *calls, size_t n, uint64_t now);
