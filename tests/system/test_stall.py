@@ -67,15 +67,19 @@ def caught(t, w, stall, pid, tid=None):
     raise AssertionError(f"never within {LATE_S} s: {took}")
 
 
-def probes():
-    """How many uprobes the watch and its helpers hold."""
+def held(pid):
+    """How many uprobes a process holds."""
     found = 0
-    for pid in own_processes():
-        for fd in glob.glob(f"/proc/{pid}/fd/*"):
-            with contextlib.suppress(OSError):
-                found += (os.readlink(fd) == "anon_inode:[perf_event]"  # before 5.15 it is the link
-                          or "link_type:\tperf" in pathlib.Path(fd.replace("/fd/", "/fdinfo/")).read_text())
+    for fd in glob.glob(f"/proc/{pid}/fd/*"):
+        with contextlib.suppress(OSError):
+            found += (os.readlink(fd) == "anon_inode:[perf_event]"  # before 5.15 it is the link
+                      or "link_type:\tperf" in pathlib.Path(fd.replace("/fd/", "/fdinfo/")).read_text())
     return found
+
+
+def probes():
+    """The same of the watch and its helpers."""
+    return sum(map(held, own_processes()))
 
 
 def test_a_loop_without_symbols_is_caught_however_it_stalls(t):
@@ -222,6 +226,39 @@ def test_a_target_that_ends_with_a_probe_armed(t):
     loop.kill()
     assert w.wait_exit() in (3, 4), w.events
     assert not w.of("trip") and not w.of("loss"), w.events
+
+
+def children(pid):
+    return {int(child) for path in glob.glob(f"/proc/{pid}/task/*/children") for child in pathlib.Path(path).read_text().split()}
+
+
+def cpu_ticks(pid):
+    return sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+
+
+def test_the_process_that_holds_the_probes_is_killed(t):
+    """Once it is replaced; then what runs is not told any more, and what goes round is not told either."""
+    loop = start(t, "epoll")
+    w = watch(t, loop, "1s", "--observe", *ENDLESS)
+    settle()
+    for reason in "probe-lost", "no-probe":
+        say(loop, "repeat 6 800")
+        holder = until(lambda: next(filter(held, children(w.process.pid)), None), 5, "a probe")
+        os.kill(holder, signal.SIGKILL)
+        assert loop.stdout.readline() == b"done\n"
+        until(lambda: any(e["reason"] == reason for e in w.of("loss")), 5, f"a loss: {reason}")
+        assert len(w.of("trip")) == (reason == "no-probe"), w.events
+        if reason == "probe-lost":
+            say(loop, "spin 2500")
+            assert stall_of(w.wait("trip"))["runs"], w.events
+            assert loop.stdout.readline() == b"done\n"
+            settle()
+    ticks = cpu_ticks(w.process.pid)
+    time.sleep(2)
+    assert cpu_ticks(w.process.pid) - ticks < 60, "it spins"
+    say(loop, "sleep 2500")  # what sleeps is seen all the same
+    assert "nanosleep" in stall_of(w.wait("trip", count=2))["waits_in"]["call"]
+    assert [e["reason"] for e in w.of("loss")] == ["probe-lost", "probe-lost", "no-probe"], w.events
 
 
 def test_a_watch_that_is_killed_leaves_the_target_alone(t):

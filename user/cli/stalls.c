@@ -15,13 +15,8 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-#define SAMPLES	       20 /* in the shortest limit */
-#define SAMPLE_MIN_NS  (10 * NSEC_PER_MSEC)
-#define SAMPLE_MAX_NS  (250 * NSEC_PER_MSEC)
-#define REST_SHARE     4 /* of the limit: between two probes of a process that goes round */
-#define REST_MIN_NS    (250 * NSEC_PER_MSEC) /* it is there for some 30 ms each time */
-#define LOOKS_A_SECOND 200		     /* at threads, whether they are loops */
-#define LOOKS_MIN      2		     /* at one process: it is opened as well */
+#define LOOKS_A_SECOND 200 /* at threads, whether they are loops */
+#define LOOKS_MIN      2   /* at one process: it is opened as well */
 
 _Static_assert(STALL_ROUNDS == RETURNS_TOLD, "both clear a suspect");
 
@@ -51,8 +46,7 @@ static int open_poll(struct stalls *s)
 	const struct itimerspec every = {
 		.it_value.tv_nsec = 1, .it_interval.tv_nsec = (long)s->interval_ns};
 	const int fds[] = {s->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-		s->returns ? returns_fd(s->returns) : -1,
-		s->returns ? returns_answer_fd(s->returns) : -1};
+		s->returns ? returns_fd(s->returns) : -1};
 
 	s->epollfd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epollfd < 0 || s->timerfd < 0 || timerfd_settime(s->timerfd, 0, &every, NULL) < 0)
@@ -73,14 +67,7 @@ static void plan(struct stalls *s)
 	for (size_t i = 0; rule_set_next(mask, &i); i++)
 		if (rule_of(s, i)->stall_ns < shortest)
 			shortest = rule_of(s, i)->stall_ns;
-	s->rest_ns = shortest / REST_SHARE;
-	if (s->rest_ns < REST_MIN_NS)
-		s->rest_ns = REST_MIN_NS;
-	s->interval_ns = shortest / SAMPLES;
-	if (s->interval_ns < SAMPLE_MIN_NS)
-		s->interval_ns = SAMPLE_MIN_NS;
-	if (s->interval_ns > SAMPLE_MAX_NS)
-		s->interval_ns = SAMPLE_MAX_NS;
+	stall_pace(shortest, &s->interval_ns, &s->rest_ns);
 }
 
 int stalls_open(const struct targets *targets, struct stalls **out)
@@ -327,7 +314,7 @@ static void add_trip(struct stalls *s, struct stall_process *p, struct stall_thr
 }
 
 /* Looked at closely, since a limit has passed. */
-static bool is_stalled(struct stall_process *p, struct stall_thread *t)
+static bool is_stalled(const struct stalls *s, struct stall_process *p, struct stall_thread *t)
 {
 	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
 
@@ -337,6 +324,8 @@ static bool is_stalled(struct stall_process *p, struct stall_thread *t)
 		stall_restart(&t->state, now);
 		return false;
 	}
+	if (t->state.armed_ns && !returns_holds(s->returns))
+		return false;
 	return !stall_process_waits(t) && !stall_process_is_served(p, t);
 }
 
@@ -349,7 +338,7 @@ static void judge(struct stalls *s, struct stall_process *p, struct stall_thread
 
 		if (!stall_trips(&would, (unsigned int)i, rule_of(s, i)->stall_ns))
 			continue;
-		stalled = stalled || is_stalled(p, t);
+		stalled = stalled || is_stalled(s, p, t);
 		if (!stalled)
 			return;
 		tripped |= stall_trips(&t->state, (unsigned int)i, rule_of(s, i)->stall_ns);
@@ -440,6 +429,18 @@ static void clear_all(struct stalls *s)
 	}
 }
 
+static void lose_probes(struct stalls *s)
+{
+	log_warn("event=stall error=\"the process that holds the probes was ended\"");
+	for (struct stall_process *p = s->head; p; p = p->next) {
+		if (!p->probes)
+			continue;
+		stall_probe_disarm_all(s->returns, p);
+		add_loss(s, p, "probe-lost",
+			"the process that held the probe was ended: a stall may be told late");
+	}
+}
+
 static void take_answers(struct stalls *s)
 {
 	uint64_t id;
@@ -464,7 +465,7 @@ static void take_answers(struct stalls *s)
 			refuse(s, p, error);
 	}
 	if (r < 0)
-		log_error("event=stall errno=%d", -r);
+		lose_probes(s);
 }
 
 void stalls_pass(struct stalls *s)

@@ -44,5 +44,5 @@ struct stall_loss {
 	const char *detail;
 };
 
-/* The next of those of the last pass; each once a process. */
+/* The next of those of the last pass; those for good once a process. */
 bool stalls_next_loss(struct stalls *s, struct stall_loss *out);

@@ -5,8 +5,11 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +18,7 @@
 #include "lib/cleanup.h"
 #include "probe/bpf_log.h"
 #include "probe/returns_helper.h"
+#include "target/stat.h"
 
 #define RING_BYTES 65536
 #define ASKED_MAX  32 /* each takes the helper some 15 ms */
@@ -26,7 +30,10 @@ struct returns {
 	struct stall_bpf *skeleton;
 	struct ring_buffer *ring;
 	pid_t helper;
+	int helper_procfd;
 	int socket; /* to it */
+	bool begun_again;
+	int epollfd; /* of the ring and the socket */
 	uint64_t last_id;
 	unsigned int asked; /* and not answered */
 };
@@ -49,9 +56,17 @@ static int prepare(struct stall_bpf *s)
 	return bpf_map__set_max_entries(s->maps.events, RING_BYTES);
 }
 
+static int watch_fd(const struct returns *r, int fd)
+{
+	struct epoll_event interest = {.events = EPOLLIN};
+
+	return epoll_ctl(r->epollfd, EPOLL_CTL_ADD, fd, &interest) < 0 ? -errno : 0;
+}
+
 static int start_helper(struct returns *r)
 {
 	pid_t parent = getpid();
+	char path[32];
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -61,7 +76,11 @@ static int start_helper(struct returns *r)
 	if (r->helper == 0)
 		returns_helper_run(r->skeleton->progs.stall_return, ends[1], parent);
 	close(ends[1]);
-	return r->helper < 0 ? -errno : 0;
+	if (r->helper < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/%d", (int)r->helper);
+	r->helper_procfd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	return r->helper_procfd < 0 ? -errno : watch_fd(r, r->socket);
 }
 
 static void cleanup_returns(struct returns **r)
@@ -77,7 +96,7 @@ int returns_open(struct returns **out)
 	if (!r)
 		return -ENOMEM;
 	bpf_log_start();
-	r->socket = -1;
+	r->socket = r->helper_procfd = r->epollfd = -1;
 	r->skeleton = stall_bpf__open();
 	if (!r->skeleton)
 		return -errno;
@@ -88,11 +107,43 @@ int returns_open(struct returns **out)
 	r->ring = ring_buffer__new(bpf_map__fd(r->skeleton->maps.events), ignore, NULL, NULL);
 	if (!r->ring)
 		return -errno;
-	error = start_helper(r);
+	r->epollfd = epoll_create1(EPOLL_CLOEXEC);
+	if (r->epollfd < 0)
+		return -errno;
+	error = watch_fd(r, ring_buffer__epoll_fd(r->ring));
+	error = error < 0 ? error : start_helper(r);
 	if (error < 0)
 		return error;
 	*out = TAKE_PTR(r);
 	return 0;
+}
+
+static void leave_helper(struct returns *r)
+{
+	if (r->helper > 0)
+		child_end(r->helper, "probes");
+	r->helper = 0;
+	r->asked = 0;
+	if (r->socket >= 0) /* other children may have it open, so closing it is not enough */
+		epoll_ctl(r->epollfd, EPOLL_CTL_DEL, r->socket, NULL);
+	cleanup_close(&r->socket);
+	cleanup_close(&r->helper_procfd);
+}
+
+static int lose_helper(struct returns *r)
+{
+	leave_helper(r);
+	if (!r->begun_again && start_helper(r) < 0)
+		leave_helper(r);
+	r->begun_again = true;
+	return -EPIPE;
+}
+
+bool returns_holds(const struct returns *r)
+{
+	struct stat_line line;
+
+	return r->helper > 0 && stat_read(r->helper_procfd, &line) == 0 && !line.exiting;
 }
 
 /* It does what it was told before, and has nothing left then. */
@@ -107,7 +158,7 @@ static void end_helper(struct returns *r)
 	shutdown(r->socket, SHUT_WR);
 	while (recv(r->socket, &answer, sizeof(answer), 0) > 0)
 		;
-	child_end(r->helper, "probes");
+	leave_helper(r);
 }
 
 void returns_close(struct returns *r)
@@ -115,7 +166,8 @@ void returns_close(struct returns *r)
 	if (!r)
 		return;
 	end_helper(r);
-	cleanup_close(&r->socket);
+	leave_helper(r);
+	cleanup_close(&r->epollfd);
 	ring_buffer__free(r->ring);
 	stall_bpf__destroy(r->skeleton);
 	free(r);
@@ -123,17 +175,12 @@ void returns_close(struct returns *r)
 
 int returns_fd(const struct returns *r)
 {
-	return ring_buffer__epoll_fd(r->ring);
+	return r->epollfd;
 }
 
 void returns_clear(struct returns *r)
 {
 	ring_buffer__consume(r->ring);
-}
-
-int returns_answer_fd(const struct returns *r)
-{
-	return r->socket;
 }
 
 static int begin_counting(struct returns *r, pid_t pid)
@@ -164,6 +211,8 @@ int returns_begin(struct returns *r, const struct process *p, pid_t tid,
 
 	if (n == 0 || n > RETURNS_PLACES_MAX)
 		return -EINVAL;
+	if (r->helper <= 0)
+		return -EPIPE;
 	if (r->asked >= ASKED_MAX)
 		return -EAGAIN;
 	memcpy(order.places, places, n * sizeof(*places));
@@ -171,7 +220,8 @@ int returns_begin(struct returns *r, const struct process *p, pid_t tid,
 	if (error < 0)
 		return error;
 	if (send(r->socket, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-		error = -errno;
+		error = errno == EPIPE || errno == ECONNRESET ? -EAGAIN
+							      : -errno; /* that is noticed */
 		end_counting(r, p->pid);
 		return error;
 	}
@@ -183,12 +233,15 @@ int returns_begin(struct returns *r, const struct process *p, pid_t tid,
 int returns_answer(struct returns *r, uint64_t *id, int *error)
 {
 	struct returns_answer answer;
-	ssize_t n = recv(r->socket, &answer, sizeof(answer), MSG_DONTWAIT);
+	ssize_t n;
 
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (r->helper <= 0)
+		return 0;
+	n = recv(r->socket, &answer, sizeof(answer), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
 	if (n != sizeof(answer))
-		return n == 0 ? 0 : -EBADMSG;
+		return lose_helper(r);
 	r->asked--;
 	*id = answer.id;
 	*error = (int)answer.error;

@@ -1,7 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #include "rules/stall.h"
 
-#define SUSPECT_SAMPLES 2 /* outside, in a row */
+#include "lib/clock.h"
+
+#define SAMPLES		20 /* in the shortest limit */
+#define SAMPLE_MIN_NS	(10 * NSEC_PER_MSEC)
+#define SAMPLE_MAX_NS	(250 * NSEC_PER_MSEC)
+#define REST_SHARE	4 /* of the limit: between two probes of a process that goes round */
+#define REST_MIN_NS	(250 * NSEC_PER_MSEC) /* it is there for some 30 ms each time */
+#define SUSPECT_SAMPLES 2		      /* outside, in a row */
+
+void stall_pace(uint64_t limit_ns, uint64_t *interval_ns, uint64_t *rest_ns)
+{
+	*rest_ns = limit_ns / REST_SHARE;
+	if (*rest_ns < REST_MIN_NS)
+		*rest_ns = REST_MIN_NS;
+	*interval_ns = limit_ns / SAMPLES;
+	if (*interval_ns < SAMPLE_MIN_NS)
+		*interval_ns = SAMPLE_MIN_NS;
+	if (*interval_ns > SAMPLE_MAX_NS)
+		*interval_ns = SAMPLE_MAX_NS;
+}
 
 /* A thread that sleeps has not been woken as long as it has not gone to sleep once more. */
 static bool has_not_moved(const struct stall *s, const struct stall_sample *sample)

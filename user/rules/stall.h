@@ -35,6 +35,10 @@ struct stall {
 	uint64_t told;		/* rules that have tripped: not again until it has gone back */
 };
 
+/* For the shortest limit: the time between two samples, and between two probes of a thread that
+ * goes round. */
+void stall_pace(uint64_t limit_ns, uint64_t *interval_ns, uint64_t *rest_ns);
+
 /* ROUNDS and LAST_NS are what the probe knew after the sample was taken (of no use without one). */
 void stall_see(
 	struct stall *s, const struct stall_sample *sample, uint64_t rounds, uint64_t last_ns);

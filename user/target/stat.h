@@ -2,6 +2,7 @@
 /* /proc/PID/stat, parsed behind the last ')': the name before it may hold anything. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -10,6 +11,7 @@ struct stat_line {
 	char comm[16];
 	char state;
 	pid_t ppid;
+	bool exiting;	    /* it runs no code of its own any more */
 	uint64_t cpu_ticks; /* user and system time of its threads, also of those that ended */
 	long threads;
 	uint64_t start_ticks; /* clock ticks (1/100 s) since boot */
