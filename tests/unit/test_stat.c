@@ -18,6 +18,10 @@ Test(stat, a_name_may_hold_anything)
 	cr_assert_eq(s.cpu_ticks, 5 + 6);
 	cr_assert_eq(s.threads, 3);
 	cr_assert_eq(s.start_ticks, 98765);
+	cr_expect(!s.exiting);
+	line = "42 (a) S 7 42 42 0 -1 4194308 1 2 3 4 5 6 7 8 20 0 3 0 98765 1 2";
+	cr_assert_eq(stat_parse(line, strlen(line), &s), 0);
+	cr_expect(s.exiting);
 }
 
 Test(stat, what_is_no_stat_line_is_refused)
