@@ -166,6 +166,18 @@ def test_the_loop_that_stalls_is_named_beside_one_that_does_not(t):
     assert not w.of("loss"), w.events
 
 
+def test_probes_outlive_the_thread_they_were_asked_for(t):
+    loop = start(t, "epoll")
+    w = watch(t, loop, "1s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "mortal 800")
+    time.sleep(3.2)  # it is a suspect, when the other one becomes one as well, and then ends
+    say(loop, "repeat 6 800")
+    for _ in range(2):
+        assert loop.stdout.readline() == b"done\n"
+    assert not w.of("trip") and not w.of("loss"), w.events
+
+
 def test_what_goes_round_does_not_trip(t):
     loops = [start(t, "epoll", "busy:2000"), start(t, "epoll", "park", "turns"), start(t, "poll")]
     args = [arg for loop in loops for arg in ("-p", loop.pid)]

@@ -5,6 +5,7 @@
  *   poll MS                   stalls in a poll() of its own
  *   naps MS                   stalls in many short sleeps
  *   repeat N MS               N stalls of so long, and nothing but a wait between them
+ *   mortal MS                 begins a thread that is a loop for three seconds, stalls, and ends
  *   multi                     begins a thread: libc waits at another place from then on
  * OTHER is what further threads do:
  *   idle                      waits in a loop of its own
@@ -99,11 +100,22 @@ static void *rest(void *arg)
 	return arg;
 }
 
-static void begin_thread(void)
+static void *mortal(void *arg)
+{
+	int epollfd = epoll_create1(EPOLL_CLOEXEC);
+	uint64_t end = now_us() + 3000000;
+
+	while (now_us() < end)
+		wait_epoll(epollfd, PATIENCE_MS);
+	spin((long)(intptr_t)arg * 1000);
+	return NULL;
+}
+
+static void begin_thread(void *(*run)(void *), long argument)
 {
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, rest, NULL))
+	if (pthread_create(&thread, NULL, run, (void *)(intptr_t)argument))
 		err(1, "pthread_create");
 }
 
@@ -122,7 +134,9 @@ static void do_line(const char *line, int epollfd)
 		for (end = now_us() + (uint64_t)ms * 1000; now_us() < end;)
 			sleep_us(3000);
 	else if (strncmp(line, "multi", 5) == 0)
-		begin_thread();
+		begin_thread(rest, 0);
+	else if (sscanf(line, "mortal %ld", &ms) == 1)
+		begin_thread(mortal, ms);
 	else if (sscanf(line, "repeat %ld %ld", &n, &ms) == 2)
 		for (; n > 0; n--, wait_epoll(epollfd, 0))
 			spin(ms * 1000);
