@@ -230,6 +230,45 @@ def test_asyncio_is_caught(t):
     assert Core(t.core(capture)).threads()[0] == server.pid
 
 
+# Waits in code of a file, which another file replaces at the same address; there the same offset is amidst an instruction.
+REPLACED = """
+import ctypes, os, select, sys, time
+CODE = bytes.fromhex("4989ca b8e8000000 0f05 c3"), bytes.fromhex("90909090 48b8 9090 0f05 90909090 c3")
+mmap = ctypes.CDLL(None).mmap
+mmap.restype, mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+def put(i):
+    with open(f"{sys.argv[1]}/{i}", "w+b") as file:
+        file.write(CODE[i].ljust(4096, b"\\x90"))
+        file.flush()
+        assert mmap(0x100000000, 4096, 5, 0x12, file.fileno(), 0) == 0x100000000
+put(0)
+wait = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_long] * 4)(0x100000000)
+poll, room, begin = select.epoll(), ctypes.create_string_buffer(64), time.time()
+while time.time() < begin + float(sys.argv[2]):
+    wait(poll.fileno(), ctypes.addressof(room), 1, 20)
+put(1)
+answer = ctypes.CFUNCTYPE(ctypes.c_uint64)(0x100000000)
+begin = time.time()
+while time.time() < begin + float(sys.argv[2]):
+    poll.poll(0.02)
+begin = time.time()
+while time.time() < begin + 2.5:
+    if answer() != 0x90909090050f9090:
+        sys.exit("corrupted")
+print("intact", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_file_at_the_place_of_a_wait_is_not_probed(t):
+    (t.tmp / "replaced.py").write_text(REPLACED)
+    server = t.spawn(["/usr/bin/python3", t.tmp / "replaced.py", t.tmp, str(3 * PATIENCE)], preexec_fn=go_first,
+                     stdout=subprocess.PIPE)
+    w = watch(t, server, "1s", "--observe", *ENDLESS)
+    assert stall_of(w.wait("trip", 20))["runs"] and not w.of("loss"), w.events
+    assert server.stdout.readline() == b"intact\n"
+
+
 def test_a_probe_that_fires_all_the_time_is_taken_off(t):
     loop = start(t, "epoll", "full")
     w = watch(t, loop, "10s", "--observe", *ENDLESS)
