@@ -95,7 +95,6 @@ int inside_open(const struct targets *targets, struct inside **out)
 static void free_process(struct inside *i, struct inside_process *p)
 {
 	inside_release(i->functions, p);
-	functions_end_process(i->functions, p->pid);
 	free(p->functions);
 	free(p);
 }
@@ -183,10 +182,8 @@ static void renew(struct inside *i, struct inside_process *p)
 	p->renewed = true;
 	for (size_t k = 0; k < p->function_count; k++)
 		p->functions[k].refused = p->functions[k].missed = p->functions[k].put_off = false;
-	if (p->over && functions_begin_process(i->functions, p->pid) == 0)
-		p->over = false;
-	if (!p->over)
-		inside_look(&i->looks, p);
+	p->over = false;
+	inside_look(&i->looks, p);
 }
 
 int inside_watch(struct inside *i, const struct target *target)
@@ -211,7 +208,6 @@ int inside_watch(struct inside *i, const struct target *target)
 	p->rules = rules;
 	p->begun_ns = clock_now_ns(CLOCK_BOOTTIME);
 	r = add_functions(i, p);
-	r = r < 0 ? r : functions_begin_process(i->functions, p->pid);
 	if (r < 0) {
 		free_process(i, p);
 		return r;

@@ -134,6 +134,8 @@ static void end_code(struct functions *functions, struct inside_process *p, stru
 	*at = c->next;
 	functions_unwatch(functions, &c->watch);
 	free_code(c);
+	if (!p->codes)
+		functions_end_process(functions, p->pid);
 }
 
 static void let_go(struct functions *functions, struct inside_process *p, struct inside_function *f)
@@ -223,6 +225,14 @@ static struct inside_code *find_code(
 	return NULL;
 }
 
+/* Only with its first probe: most processes of a rule for all have none. */
+static int begin_process(const struct look *l)
+{
+	if (l->process->codes)
+		return 0;
+	return functions_begin_process(l->looks->functions, l->process->pid);
+}
+
 static int new_code(struct look *l, const struct mapping *m, int fd, const struct places *places,
 	bool go, struct inside_code **out)
 {
@@ -241,8 +251,11 @@ static int new_code(struct look *l, const struct mapping *m, int fd, const struc
 		return -ENOMEM;
 	c->path = strdup(m->name);
 	c->places = calloc(places->n, sizeof(*c->places));
-	r = c->path && c->places ? functions_watch(l->looks->functions, &wish, &c->watch) : -ENOMEM;
+	r = c->path && c->places ? begin_process(l) : -ENOMEM;
+	r = r < 0 ? r : functions_watch(l->looks->functions, &wish, &c->watch);
 	if (r < 0) {
+		if (!l->process->codes)
+			functions_end_process(l->looks->functions, l->process->pid);
 		free_code(c);
 		return r;
 	}
@@ -311,7 +324,7 @@ static void look_at_code(struct look *l, struct inside_function *f)
 		if (l->process->looks) /* else it is another image */
 			note_file(l, f, "function-unloaded", f->code->path,
 				"is no longer loaded: its calls are forgotten, it is looked for "
-				"once a second");
+				"once a second, more seldom with many processes");
 		f->missed = l->process->looks > 0;
 	} else {
 		note_file(l, f, "probes-renewed", f->code->path,
@@ -335,7 +348,9 @@ static void look_for(struct look *l, struct inside_function *f)
 		clock_now_ns(CLOCK_BOOTTIME) - l->process->begun_ns < LOOK_NS)
 		return;
 	f->missed = true;
-	note(l, f, "function-not-loaded", "no such file is loaded: it is looked for once a second");
+	note(l, f, "function-not-loaded",
+		"no such file is loaded: it is looked for once a second, more seldom with many "
+		"processes");
 }
 
 /* A hundred looks a second are enough for all together. */

@@ -230,8 +230,10 @@ int functions_begin_process(struct functions *f, pid_t pid)
 	const __u32 key = (__u32)pid;
 	const struct ct_firing none = {};
 
-	return bpf_map__update_elem(
+	int r = bpf_map__update_elem(
 		f->skeleton->maps.firings, &key, sizeof(key), &none, sizeof(none), BPF_ANY);
+
+	return r == -E2BIG ? -ENOSPC : r;
 }
 
 void functions_end_process(struct functions *f, pid_t pid)

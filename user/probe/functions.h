@@ -54,7 +54,8 @@ int functions_fd(const struct functions *f);
  * probes stay until functions_unwatch(). 1 and *PID, 0: none now, -errno. */
 int functions_next_overrun(struct functions *f, pid_t *pid);
 #define FUNCTIONS_FIRINGS_MAX 10000 /* a second and process */
-/* PID is another process, or another image, than the one that had too many. */
+/* PID is to have probes, and has had none, or has none of those any more that fired too often. 0 or
+ * -errno: -ENOSPC: too many processes have. Until it is ended it takes a place. */
 int functions_begin_process(struct functions *f, pid_t pid);
 void functions_end_process(struct functions *f, pid_t pid);
 
