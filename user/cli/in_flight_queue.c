@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "lib/log.h"
+#include "cli/room.h"
 
 void in_flight_queue_clear(struct in_flight_queue *q)
 {
@@ -23,27 +23,10 @@ void in_flight_queue_free(struct in_flight_queue *q)
 	*q = (struct in_flight_queue){};
 }
 
-static bool make_room(void **v, size_t count, size_t *room, size_t size)
-{
-	size_t more = *room ? *room * 2 : 16;
-	void *bigger;
-
-	if (count < *room)
-		return true;
-	bigger = reallocarray(*v, more, size);
-	if (!bigger) {
-		log_error("event=trip errno=%d", ENOMEM);
-		return false;
-	}
-	*v = bigger;
-	*room = more;
-	return true;
-}
-
 struct in_flight_trip *in_flight_queue_add(struct in_flight_queue *q)
 {
 	void *v = q->trips;
-	bool has_room = make_room(&v, q->trip_count, &q->trip_room, sizeof(*q->trips));
+	bool has_room = room_for_one(&v, q->trip_count, &q->trip_room, sizeof(*q->trips));
 
 	q->trips = v;
 	return has_room ? &q->trips[q->trip_count++] : NULL;
@@ -52,7 +35,7 @@ struct in_flight_trip *in_flight_queue_add(struct in_flight_queue *q)
 void in_flight_queue_add_blind(struct in_flight_queue *q, const struct in_flight_blind *blind)
 {
 	void *v = q->blind;
-	bool has_room = make_room(&v, q->blind_count, &q->blind_room, sizeof(*q->blind));
+	bool has_room = room_for_one(&v, q->blind_count, &q->blind_room, sizeof(*q->blind));
 
 	q->blind = v;
 	if (has_room)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/inside_parts.h"
+#include "cli/room.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -156,12 +157,13 @@ static bool is_named(const struct who *who, const struct inside_process *p)
 
 static int add_functions(struct inside *i, struct inside_process *p)
 {
+	size_t count = 0;
+
 	for (size_t k = 0; rule_set_next(p->rules, &k); k++)
-		p->function_count += rule_of(i, k)->functions.n;
-	p->functions = calloc(p->function_count ? p->function_count : 1, sizeof(*p->functions));
+		count += rule_of(i, k)->functions.n;
+	p->functions = calloc(count ? count : 1, sizeof(*p->functions));
 	if (!p->functions)
 		return -ENOMEM;
-	p->function_count = 0;
 	for (size_t k = 0; rule_set_next(p->rules, &k); k++)
 		for (size_t n = 0; n < rule_of(i, k)->functions.n; n++)
 			p->functions[p->function_count++] = (struct inside_function){.rule = k,
@@ -229,28 +231,11 @@ void inside_restart(struct inside *i, pid_t pid, uint64_t start_ticks, size_t ru
 
 /* ---- what is told ---- */
 
-static bool make_room(void **v, size_t count, size_t *room, size_t size)
-{
-	size_t more = *room ? *room * 2 : 16;
-	void *bigger;
-
-	if (count < *room)
-		return true;
-	bigger = reallocarray(*v, more, size);
-	if (!bigger) {
-		log_error("event=trip errno=%d", ENOMEM);
-		return false;
-	}
-	*v = bigger;
-	*room = more;
-	return true;
-}
-
 struct inside_note *inside_add_note(struct inside_notes *notes, const struct inside_process *p,
 	const struct inside_function *f, const char *reason)
 {
 	void *v = notes->v;
-	bool has_room = make_room(&v, notes->n, &notes->room, sizeof(*notes->v));
+	bool has_room = room_for_one(&v, notes->n, &notes->room, sizeof(*notes->v));
 
 	notes->v = v;
 	if (!has_room)
@@ -289,7 +274,7 @@ static void add_trip(struct inside *i, struct inside_process *p, struct inside_f
 	struct function_report *report)
 {
 	void *v = i->trips;
-	bool has_room = make_room(&v, i->trip_count, &i->trip_room, sizeof(*i->trips));
+	bool has_room = room_for_one(&v, i->trip_count, &i->trip_room, sizeof(*i->trips));
 
 	i->trips = v;
 	if (!has_room) {

@@ -9,6 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "cli/room.h"
 #include "cli/stall_probe.h"
 #include "cli/stall_process.h"
 #include "lib/cleanup.h"
@@ -183,29 +184,12 @@ void stalls_restart(struct stalls *s, pid_t pid, uint64_t start_ticks)
 
 /* ---- probes ---- */
 
-static bool make_room(void **v, size_t count, size_t *room, size_t size)
-{
-	size_t more = *room ? *room * 2 : 16;
-	void *bigger;
-
-	if (count < *room)
-		return true;
-	bigger = reallocarray(*v, more, size);
-	if (!bigger) {
-		log_error("event=stall errno=%d", ENOMEM);
-		return false;
-	}
-	*v = bigger;
-	*room = more;
-	return true;
-}
-
 static void add_loss(
 	struct stalls *s, const struct stall_process *p, const char *reason, const char *detail)
 {
 	void *v = s->losses;
 
-	if (make_room(&v, s->loss_count, &s->loss_room, sizeof(*s->losses)))
+	if (room_for_one(&v, s->loss_count, &s->loss_room, sizeof(*s->losses)))
 		((struct stall_loss *)v)[s->loss_count++] =
 			(struct stall_loss){p->pid, p->start_ticks, reason, detail};
 	s->losses = v;
@@ -296,7 +280,7 @@ static void add_trip(struct stalls *s, struct stall_process *p, struct stall_thr
 {
 	struct stall_trip *trip;
 	void *v = s->trips;
-	bool has_room = make_room(&v, s->trip_count, &s->trip_room, sizeof(*s->trips));
+	bool has_room = room_for_one(&v, s->trip_count, &s->trip_room, sizeof(*s->trips));
 
 	s->trips = v;
 	if (!has_room)
