@@ -11,64 +11,74 @@ uint64_t rule_set_matching(const struct rule_set *s, const struct identity *id)
 	return mask;
 }
 
-uint64_t rule_set_trees(const struct rule_set *s)
+static uint64_t all_that(const struct rule_set *s, bool (*is)(const struct rule *r))
 {
 	uint64_t mask = 0;
 
 	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].who.tree)
+		if (is(&s->v[i]))
 			mask |= 1ULL << i;
 	return mask;
+}
+
+static bool has_tree(const struct rule *r)
+{
+	return r->who.tree;
+}
+
+uint64_t rule_set_trees(const struct rule_set *s)
+{
+	return all_that(s, has_tree);
+}
+
+static bool samples(const struct rule *r)
+{
+	return r->armed;
 }
 
 uint64_t rule_set_sampling(const struct rule_set *s)
 {
-	uint64_t mask = 0;
+	return all_that(s, samples);
+}
 
-	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].armed)
-			mask |= 1ULL << i;
-	return mask;
+static bool serves(const struct rule *r)
+{
+	return rule_wants_requests(r) || r->unread_ns;
 }
 
 uint64_t rule_set_serving(const struct rule_set *s)
 {
-	uint64_t mask = 0;
+	return all_that(s, serves);
+}
 
-	for (size_t i = 0; i < s->n; i++)
-		if (rule_wants_requests(&s->v[i]) || s->v[i].unread_ns)
-			mask |= 1ULL << i;
-	return mask;
+static bool enters(const struct rule *r)
+{
+	return r->functions.n;
 }
 
 uint64_t rule_set_entering(const struct rule_set *s)
 {
-	uint64_t mask = 0;
+	return all_that(s, enters);
+}
 
-	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].functions.n)
-			mask |= 1ULL << i;
-	return mask;
+static bool stalls(const struct rule *r)
+{
+	return r->stall_ns;
 }
 
 uint64_t rule_set_stalling(const struct rule_set *s)
 {
-	uint64_t mask = 0;
+	return all_that(s, stalls);
+}
 
-	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].stall_ns)
-			mask |= 1ULL << i;
-	return mask;
+static bool exits(const struct rule *r)
+{
+	return r->exit != EXIT_WISH_NONE;
 }
 
 uint64_t rule_set_exiting(const struct rule_set *s)
 {
-	uint64_t mask = 0;
-
-	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].exit != EXIT_WISH_NONE)
-			mask |= 1ULL << i;
-	return mask;
+	return all_that(s, exits);
 }
 
 uint64_t rule_set_fatal_signals(const struct rule_set *s)
