@@ -305,46 +305,65 @@ static void keep_store(struct watching *w)
 	janitor_check(&w->janitor);
 }
 
+/* A process that lives tripped just now. EVENT is taken over; NULL: there was no memory for it. */
+static void begin_now(struct watching *w, size_t rule, enum trip_kind kind,
+	const struct target *target, pid_t tid, json_t *event)
+{
+	const struct live_trip trip = {.rule = rule,
+		.tid = tid,
+		.trip = trip_by_process(
+			kind, target->pid, target->start_ticks, clock_now_ns(CLOCK_BOOTTIME)),
+		.event = event};
+	int r = event ? lives_begin(w->lives, &trip) : -ENOMEM;
+
+	if (r < 0)
+		log_error("event=trip pid=%d errno=%d", target->pid, -r);
+}
+
 static void begin_request(struct watching *w, const struct in_flight_trip *t)
 {
 	const struct target *target = targets_get(&w->targets, t->pid, t->start_ticks);
 	const char *rule = w->rules.v[t->rule].name;
 	uint64_t now = clock_now_ns(CLOCK_REALTIME);
-	struct live_trip trip = {.rule = t->rule,
-		.tid = t->tid,
-		.trip = trip_by_process(
-			t->kind, t->pid, t->start_ticks, clock_now_ns(CLOCK_BOOTTIME))};
-	int r;
 
 	if (!target)
 		return;
-	trip.event = t->kind == TRIP_REQUEST
-			     ? incident_trip_request(&target->identity, rule, &t->request, now)
-			     : incident_trip_unread(&target->identity, rule, &t->unread, now);
-	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
-	if (r < 0)
-		log_error("event=trip pid=%d errno=%d", t->pid, -r);
+	begin_now(w, t->rule, t->kind, target, t->tid,
+		t->kind == TRIP_REQUEST
+			? incident_trip_request(&target->identity, rule, &t->request, now)
+			: incident_trip_unread(&target->identity, rule, &t->unread, now));
 }
 
 /* The rule would be waited for in vain. */
-static void say_blind(const struct watching *w, const struct in_flight_blind *b)
+/* What a rule does not see of a process; RULE and FUNCTION may be NULL. */
+static void say_unseen(const struct watching *w, pid_t pid, uint64_t start_ticks, const char *rule,
+	const char *reason, const char *function, const char *detail)
 {
-	const struct target *target = targets_get(&w->targets, b->pid, b->start_ticks);
+	const struct target *target = targets_get(&w->targets, pid, start_ticks);
 	json_t *event;
 
 	if (!target)
 		return;
 	event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
 	if (event) {
-		json_put_text(event, "rule", w->rules.v[b->rule].name);
-		json_put_text(event, "reason", "no-path");
-		json_put_text(event, "detail",
-			b->protocol == REQUEST_TLS
-				? "its requests are encrypted, and match no --request-path"
-				: "its requests are not HTTP/1, and match no --request-path");
+		if (rule)
+			json_put_text(event, "rule", rule);
+		json_put_text(event, "reason", reason);
+		if (function)
+			json_put_text(event, "function", function);
+		json_put_text(event, "detail", detail);
 		json_put(event, "process", incident_process(&target->identity));
 	}
 	feed_say(&w->feed, event);
+}
+
+/* The rule would be waited for in vain. */
+static void say_blind(const struct watching *w, const struct in_flight_blind *b)
+{
+	say_unseen(w, b->pid, b->start_ticks, w->rules.v[b->rule].name, "no-path", NULL,
+		b->protocol == REQUEST_TLS
+			? "its requests are encrypted, and match no --request-path"
+			: "its requests are not HTTP/1, and match no --request-path");
 }
 
 void watching_serve(struct watching *w)
@@ -365,37 +384,17 @@ void watching_serve(struct watching *w)
 static void begin_function(struct watching *w, const struct inside_trip *t)
 {
 	const struct target *target = targets_get(&w->targets, t->pid, t->start_ticks);
-	struct live_trip trip = {.rule = t->rule,
-		.tid = t->report.tid,
-		.trip = trip_by_process(
-			TRIP_FUNCTION, t->pid, t->start_ticks, clock_now_ns(CLOCK_BOOTTIME))};
-	int r;
 
-	if (!target)
-		return;
-	trip.event = incident_trip_function(&target->identity, w->rules.v[t->rule].name, &t->report,
-		clock_now_ns(CLOCK_REALTIME));
-	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
-	if (r < 0)
-		log_error("event=trip pid=%d errno=%d", t->pid, -r);
+	if (target)
+		begin_now(w, t->rule, TRIP_FUNCTION, target, t->report.tid,
+			incident_trip_function(&target->identity, w->rules.v[t->rule].name,
+				&t->report, clock_now_ns(CLOCK_REALTIME)));
 }
 
 void watching_say_note(const struct watching *w, const struct inside_note *note)
 {
-	const struct target *target = targets_get(&w->targets, note->pid, note->start_ticks);
-	json_t *event;
-
-	if (!target)
-		return;
-	event = incident_new("loss", clock_now_ns(CLOCK_REALTIME));
-	if (event) {
-		json_put_text(event, "rule", w->rules.v[note->rule].name);
-		json_put_text(event, "reason", note->reason);
-		json_put_text(event, "function", note->function);
-		json_put_text(event, "detail", note->detail);
-		json_put(event, "process", incident_process(&target->identity));
-	}
-	feed_say(&w->feed, event);
+	say_unseen(w, note->pid, note->start_ticks, w->rules.v[note->rule].name, note->reason,
+		note->function, note->detail);
 }
 
 static void restart_inside(void *arg, pid_t pid, uint64_t start_ticks, size_t rule)
@@ -421,34 +420,11 @@ void watching_functions(struct watching *w)
 static void begin_stall(struct watching *w, const struct stall_trip *t)
 {
 	const struct target *target = targets_get(&w->targets, t->pid, t->start_ticks);
-	struct live_trip trip = {.rule = t->rule,
-		.tid = t->report.tid,
-		.trip = trip_by_process(
-			TRIP_STALL, t->pid, t->start_ticks, clock_now_ns(CLOCK_BOOTTIME))};
-	int r;
 
-	if (!target)
-		return;
-	trip.event = incident_trip_stall(&target->identity, w->rules.v[t->rule].name, &t->report,
-		clock_now_ns(CLOCK_REALTIME));
-	r = trip.event ? lives_begin(w->lives, &trip) : -ENOMEM;
-	if (r < 0)
-		log_error("event=trip pid=%d errno=%d", t->pid, -r);
-}
-
-static void say_unprobed(const struct watching *w, const struct stall_loss *l)
-{
-	const struct target *target = targets_get(&w->targets, l->pid, l->start_ticks);
-	json_t *event = target ? incident_new("loss", clock_now_ns(CLOCK_REALTIME)) : NULL;
-
-	if (!target)
-		return;
-	if (event) {
-		json_put_text(event, "reason", l->reason);
-		json_put_text(event, "detail", l->detail);
-		json_put(event, "process", incident_process(&target->identity));
-	}
-	feed_say(&w->feed, event);
+	if (target)
+		begin_now(w, t->rule, TRIP_STALL, target, t->report.tid,
+			incident_trip_stall(&target->identity, w->rules.v[t->rule].name, &t->report,
+				clock_now_ns(CLOCK_REALTIME)));
 }
 
 static void restart_stalls(void *arg, pid_t pid, uint64_t start_ticks, size_t rule)
@@ -469,7 +445,7 @@ void watching_loops(struct watching *w)
 	while (stalls_next(w->stalls, &trip) && !w->closing)
 		begin_stall(w, &trip);
 	while (stalls_next_loss(w->stalls, &loss))
-		say_unprobed(w, &loss);
+		say_unseen(w, loss.pid, loss.start_ticks, NULL, loss.reason, NULL, loss.detail);
 }
 
 void watching_check(struct watching *w)
