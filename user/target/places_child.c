@@ -122,7 +122,7 @@ static int tell_code(struct places *p, int r, const char *name)
 
 static int add(struct places *p, Elf *elf, uint64_t address, struct place place)
 {
-	if (p->n == PLACES_MAX || !symbol_file_offset(elf, address, &place.offset))
+	if (p->n == PLACES_MAX || !symbol_file_offset(elf, address, PF_X, &place.offset))
 		return refuse(p, -EILSEQ, "cannot be read");
 	p->v[p->n++] = place;
 	return 0;
@@ -162,25 +162,6 @@ static int find_function(Elf *elf, const char *name, struct places *p)
 	return r;
 }
 
-/* A word of data, in a file that counts who listens. */
-static bool data_offset(Elf *elf, uint64_t address, uint64_t *offset)
-{
-	size_t n;
-
-	if (elf_getphdrnum(elf, &n) < 0)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		GElf_Phdr ph;
-
-		if (!gelf_getphdr(elf, (int)i, &ph) || ph.p_type != PT_LOAD ||
-			address - ph.p_vaddr >= ph.p_filesz)
-			continue;
-		*offset = ph.p_offset + (address - ph.p_vaddr);
-		return true;
-	}
-	return false;
-}
-
 static int find_probe(
 	Elf *elf, const struct places_wish *w, const char *name, uint8_t kind, struct places *p)
 {
@@ -197,7 +178,8 @@ static int find_probe(
 	for (int i = 0; r == 0 && i < n; i++) {
 		struct place place = {.kind = kind, .argument = places[i].argument};
 
-		if (places[i].semaphore && !data_offset(elf, places[i].semaphore, &place.semaphore))
+		if (places[i].semaphore &&
+			!symbol_file_offset(elf, places[i].semaphore, 0, &place.semaphore))
 			return refuse(p, -EILSEQ, "cannot be read");
 		r = add(p, elf, places[i].address, place);
 	}

@@ -19,7 +19,7 @@ struct lookup {
 	bool found;    /* the function, not only parts of it */
 };
 
-bool symbol_file_offset(Elf *elf, uint64_t address, uint64_t *offset)
+bool symbol_file_offset(Elf *elf, uint64_t address, uint32_t flags, uint64_t *offset)
 {
 	size_t n;
 
@@ -29,7 +29,7 @@ bool symbol_file_offset(Elf *elf, uint64_t address, uint64_t *offset)
 		GElf_Phdr ph;
 
 		if (!gelf_getphdr(elf, (int)i, &ph) || ph.p_type != PT_LOAD ||
-			!(ph.p_flags & PF_X) || address - ph.p_vaddr >= ph.p_filesz)
+			(ph.p_flags & flags) != flags || address - ph.p_vaddr >= ph.p_filesz)
 			continue;
 		*offset = ph.p_offset + (address - ph.p_vaddr);
 		return true;
@@ -44,8 +44,8 @@ static int find_bytes(Elf *elf, struct code_range *range)
 	size_t size;
 	const char *file = elf_rawfile(elf, &size);
 
-	if (!file || !symbol_file_offset(elf, range->start, &first) ||
-		!symbol_file_offset(elf, range->start + range->size - 1, &last) ||
+	if (!file || !symbol_file_offset(elf, range->start, PF_X, &first) ||
+		!symbol_file_offset(elf, range->start + range->size - 1, PF_X, &last) ||
 		last - first != range->size - 1 || first > size || range->size > size - first)
 		return -EILSEQ;
 	range->bytes = (const uint8_t *)file + first;

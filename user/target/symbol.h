@@ -26,6 +26,6 @@ struct symbol {
  * function is chosen at run time; -ERANGE: it has no size; -E2BIG: there
  * are too many of that name; -EILSEQ: the file makes no sense. */
 int symbol_find(Elf *elf, Elf *debug, const char *name, struct symbol *out);
-/* Where in ELF's file the byte at ADDRESS (as it was linked) lies; false: nowhere, or not as code.
- */
-bool symbol_file_offset(Elf *elf, uint64_t address, uint64_t *offset);
+/* Where in ELF's file the byte at ADDRESS (as it was linked) lies; false: nowhere, or not in a
+ * segment with these FLAGS (PF_X: code; 0: any). */
+bool symbol_file_offset(Elf *elf, uint64_t address, uint32_t flags, uint64_t *offset);
