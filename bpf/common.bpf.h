@@ -121,18 +121,21 @@ static __always_inline bool is_kernel_thread(struct task_struct *task)
 	return BPF_CORE_READ(task, flags) & PF_KTHREAD;
 }
 
+/* MARK was made for a process that began then, and for its image unless it is sticky. */
+static __always_inline bool mark_holds(const struct ct_mark *mark, __u64 start_ns, __u64 exec_id)
+{
+	return mark->start_ticks == start_ns / NSEC_PER_TICK &&
+	       (mark->flags & CT_MARK_STICKY || mark->exec_id == exec_id);
+}
+
 /* The mark that holds for the process of TASK, or NULL. */
 static __always_inline struct ct_mark *mark_of(struct task_struct *task)
 {
 	__u32 tgid = BPF_CORE_READ(task, tgid);
 	struct ct_mark *mark = bpf_map_lookup_elem(&marks, &tgid);
 
-	if (!mark)
-		return NULL;
-	if (mark->start_ticks != BPF_CORE_READ(task, group_leader, start_boottime) / NSEC_PER_TICK)
-		return NULL;
-	if (!(mark->flags & CT_MARK_STICKY) &&
-		mark->exec_id != (__u64)BPF_CORE_READ(task, group_leader, self_exec_id))
+	if (!mark || !mark_holds(mark, BPF_CORE_READ(task, group_leader, start_boottime),
+			     BPF_CORE_READ(task, group_leader, self_exec_id)))
 		return NULL;
 	return mark;
 }

@@ -104,9 +104,8 @@ static __always_inline bool current_is_watched(void)
 			return false;
 	}
 	mark = bpf_map_lookup_elem(&marks, &tgid);
-	if (!mark || mark->start_ticks != task->group_leader->start_boottime / NSEC_PER_TICK)
-		return config.watch_unmarked;
-	if (!(mark->flags & CT_MARK_STICKY) && mark->exec_id != task->group_leader->self_exec_id)
+	if (!mark || !mark_holds(mark, task->group_leader->start_boottime,
+			     task->group_leader->self_exec_id))
 		return config.watch_unmarked;
 	return mark->flags & CT_MARK_WATCHED;
 }
