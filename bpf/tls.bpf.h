@@ -9,6 +9,7 @@
 #define RECORD_ALERT	     21
 #define RECORD_DATA	     23
 #define RECORD_HEADER	     5
+#define RECORD_MOST	     (16384 + 2048) /* of a record's length (RFC 5246, 6.2.3) */
 
 /* Data records that are shorter hold an alert (19), or HTTP/2's window updates, pings and
  * acknowledgements (26 to 34), but no request of HTTP. */
@@ -18,20 +19,25 @@
 #define RECORD_FINISHED_SHA256 53
 #define RECORD_FINISHED_SHA384 69
 
-static __always_inline bool is_tls(const __u8 bytes[16])
-{
-	return bytes[0] >= RECORD_CHANGE_CIPHER && bytes[0] <= RECORD_DATA && bytes[1] == 3;
-}
-
 static __always_inline __u32 record_size(const __u8 *header)
 {
 	return (__u32)header[3] << 8 | header[4];
+}
+
+/* A record's header: its type, version 3.x, a length. What is read may as well be the middle of a
+ * record, which is as good as random, so all of it counts. */
+static __always_inline bool is_tls(const __u8 *header)
+{
+	return header[0] >= RECORD_CHANGE_CIPHER && header[0] <= RECORD_DATA && header[1] == 3 &&
+	       header[2] <= 4 && record_size(header) <= RECORD_MOST;
 }
 
 static __always_inline bool asks_nothing(const __u8 *header, __u64 exchanges)
 {
 	__u32 size = record_size(header);
 
+	if (!is_tls(header))
+		return false;
 	if (header[0] == RECORD_CHANGE_CIPHER || header[0] == RECORD_ALERT)
 		return true;
 	if (header[0] != RECORD_DATA)
