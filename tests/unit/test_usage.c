@@ -42,6 +42,7 @@ static struct fixture make(const char *groups)
 	cr_assert_not_null(mkdtemp(f.root));
 	f.fd = open(f.root, O_RDONLY | O_DIRECTORY);
 	put(&f, "cgroup", groups);
+	put(&f, "cgroup.procs", "");
 	return f;
 }
 
@@ -117,6 +118,17 @@ Test(usage, what_is_left_includes_cache)
 	cr_assert_eq(cgroup_least(f.root, f.fd, "memory", cgroup_memory_left), 1300);
 	put(&f, "a/memory.current", "11000\n");
 	cr_assert_eq(cgroup_least(f.root, f.fd, "memory", cgroup_memory_left), 300);
+	end(&f);
+}
+
+Test(usage, version_2_may_lie_beside_version_1)
+{
+	struct fixture f = make("1:memory:/\n0::/a\n");
+
+	put(&f, "unified/a/memory.max", "10000\n");
+	cr_assert_eq(memory(&f), USAGE_UNKNOWN); /* a group of that name */
+	cr_assert_eq(unlinkat(f.fd, "cgroup.procs", 0), 0);
+	cr_assert_eq(memory(&f), 10000);
 	end(&f);
 }
 

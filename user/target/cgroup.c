@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "target/cgroup.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -61,10 +62,21 @@ static bool names(const char *list, const char *controller)
 	return false;
 }
 
+/* Where version 1 has the controllers, version 2 may lie beside them, in "unified". */
+static int open_hierarchy(const char *root, int version, const char *list)
+{
+	_cleanup_close_ int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (version == 2 && faccessat(fd, "cgroup.procs", F_OK, 0) == 0)
+		return TAKE_FD(fd);
+	return openat(fd, version == 2 ? "unified" : list, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 /* One line of /proc/PID/cgroup: "0::PATH" of version 2, "N:CONTROLLER,…:PATH" of version 1. */
 static uint64_t read_line(const char *root, char *line, const char *controller, cgroup_reader *read)
 {
-	_cleanup_free_ char *directory = NULL;
 	_cleanup_close_ int fd = -1;
 	char *path = line;
 	const char *id = strsep(&path, ":"), *list = path ? strsep(&path, ":") : NULL;
@@ -73,11 +85,7 @@ static uint64_t read_line(const char *root, char *line, const char *controller, 
 	/* A path that leads upwards lies outside of our own cgroup namespace. */
 	if (!list || !path || strstr(path, "/../") || (version == 1 && !names(list, controller)))
 		return CGROUP_UNBOUNDED;
-	if (asprintf(&directory, "%s/%s", root, version == 1 ? list : "") < 0) {
-		directory = NULL;
-		return CGROUP_UNBOUNDED;
-	}
-	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open_hierarchy(root, version, list);
 	return fd < 0 ? CGROUP_UNBOUNDED : walk_up(fd, path, version, read);
 }
 
