@@ -221,6 +221,7 @@ class Context:
         self.store = self.tmp / "store"
         self.store.mkdir(mode=0o700)
         self.processes, self.undo, self.stores = [], [], [self.store]
+        self.thaws = []  # nothing frozen can be ended
         self.before = read_sysctls()
 
     def log(self, *words):
@@ -235,15 +236,16 @@ class Context:
 
     def cgroup(self, controller, v1, v2):
         """A cgroup of the test's own with these settings ({file: value}), version 1 or 2; None without the controller.
-        Processes are put into it by its cgroup.procs."""
+        Settings of None: not of that version. Processes are put into it by its cgroup.procs."""
         own = dict(line.strip().split(":", 2)[1:] for line in open("/proc/self/cgroup"))
-        for root, path, settings in ((pathlib.Path("/sys/fs/cgroup", controller), own.get(controller, "/"), v1),
-                                     (pathlib.Path("/sys/fs/cgroup"), "/", v2)):
+        top = pathlib.Path("/sys/fs/cgroup")
+        for root, path, settings in ((top / controller, own.get(controller, "/"), v1), (top, "/", v2),
+                                     (top / "unified", "/", v2)):
             parent = root / path.lstrip("/")
             if not (parent / "cgroup.procs").exists():
                 parent = root
             group = parent / f"coretrap-{os.getpid()}-{len(self.undo)}"
-            if not (parent / "cgroup.procs").exists():
+            if settings is None or not (parent / "cgroup.procs").exists():
                 continue
             with contextlib.suppress(OSError):
                 group.mkdir()
@@ -252,6 +254,21 @@ class Context:
                     (group / name).write_text(str(value))
                 return group
         return None
+
+    def freezer(self, version):
+        """A cgroup of this version, and what freezes (True) and thaws it (False)."""
+        group = self.cgroup("freezer", *({}, None) if version == 1 else (None, {}))
+        name, words = ("freezer.state", ("THAWED", "FROZEN")) if version == 1 else ("cgroup.freeze", "01")
+        if not group or not (group / name).exists():
+            skip(f"no control group of version {version} with a {name} here")
+        state, frozen = (name, "FROZEN") if version == 1 else ("cgroup.events", "frozen 1")
+
+        def freeze(on):
+            (group / name).write_text(words[on])
+            until(lambda: not on or frozen in (group / state).read_text(), 5, "a frozen cgroup")
+
+        self.thaws.append(freeze)
+        return group, freeze
 
     @staticmethod
     def _remove_cgroup(group):
@@ -356,6 +373,8 @@ class Context:
     def close(self):
         """Ends what the test started; returns what it left behind."""
         left = []
+        for freeze in self.thaws:
+            freeze(False)
         for process in self.processes:  # watches first: they restore core_pattern
             if process.poll() is None and process.args[0] in EXECUTABLES:
                 process.terminate()

@@ -204,6 +204,29 @@ def test_a_stopped_process_does_not_stall(t):
     assert not w.of("trip"), w.events
 
 
+def frozen_process_does_not_stall(t, version):
+    group, freeze = t.freezer(version)
+    loop = start(t, "epoll")
+    (group / "cgroup.procs").write_text(str(loop.pid))
+    w = watch(t, loop, "1s", "--observe", *ENDLESS)
+    settle()
+    say(loop, "spin 10000")
+    time.sleep(0.05)
+    freeze(True)
+    time.sleep(3)
+    trips = w.of("trip")
+    freeze(False)
+    assert not trips, trips
+
+
+def test_a_frozen_process_does_not_stall(t):
+    frozen_process_does_not_stall(t, 2)
+
+
+def test_a_process_frozen_by_version_1_does_not_stall(t):
+    frozen_process_does_not_stall(t, 1)
+
+
 def test_node_is_caught(t):
     need("node")
     script = t.tmp / "stall.js"

@@ -132,6 +132,24 @@ Test(usage, version_2_may_lie_beside_version_1)
 	end(&f);
 }
 
+Test(usage, frozen_by_whichever_version)
+{
+	struct fixture f = make("2:freezer:/b\n0::/a/b\n");
+
+	cr_assert_eq(cgroup_frozen(f.root, f.fd), 0);
+	put(&f, "a/b/cgroup.freeze", "0\n");
+	put(&f, "freezer/b/freezer.state", "THAWED\n");
+	cr_assert_eq(cgroup_frozen(f.root, f.fd), 0);
+	put(&f, "a/cgroup.freeze", "1\n");
+	cr_assert_eq(cgroup_frozen(f.root, f.fd), 2);
+	put(&f, "freezer/b/freezer.state", "FREEZING\n");
+	cr_assert_eq(cgroup_frozen(f.root, f.fd), 1);
+	put(&f, "a/cgroup.freeze", "0\n");
+	put(&f, "freezer/b/freezer.state", "FROZEN\n");
+	cr_assert_eq(cgroup_frozen(f.root, f.fd), 1);
+	end(&f);
+}
+
 Test(usage, what_makes_no_sense_is_no_limit)
 {
 	static const char *const groups[] = {"", "0", "0:", "0::", "nonsense\n", "0::/../a\n",

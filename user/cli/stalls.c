@@ -15,6 +15,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "target/cgroup.h"
 
 #define LOOKS_A_SECOND 200 /* at threads, whether they are loops */
 #define LOOKS_MIN      2   /* at one process: it is opened as well */
@@ -304,7 +305,7 @@ static bool is_stalled(const struct stalls *s, struct stall_process *p, struct s
 
 	if (wait_read(p->process.procfd, t->tid, &t->wait) < 0)
 		return false;
-	if (strcmp(t->wait.channel, "do_freezer_trap") == 0) { /* of its cgroup */
+	if (!t->wait.runs && cgroup_frozen(CGROUP_ROOT, p->process.procfd)) {
 		stall_restart(&t->state, now);
 		return false;
 	}

@@ -153,3 +153,22 @@ uint64_t cgroup_memory_left(int dirfd, int version)
 	return (limit > used ? limit - used : 0) +
 	       read_cache(dirfd, version == 1 ? "total_inactive_file " : "inactive_file ");
 }
+
+/* The version of a group that is to be frozen, whether all in it have come to rest or not. */
+static uint64_t read_frozen(int dirfd, int version)
+{
+	_cleanup_free_ char *state = NULL;
+
+	if (version == 2)
+		return cgroup_read_number(dirfd, "cgroup.freeze") == 1 ? 2 : CGROUP_UNBOUNDED;
+	if (io_read_file_at(dirfd, "freezer.state", 64, &state, NULL) < 0)
+		return CGROUP_UNBOUNDED;
+	return strncmp(state, "FR", 2) == 0 ? 1 : CGROUP_UNBOUNDED; /* FROZEN, FREEZING */
+}
+
+int cgroup_frozen(const char *root, int procfd)
+{
+	uint64_t version = cgroup_least(root, procfd, "freezer", read_frozen);
+
+	return version == CGROUP_UNBOUNDED ? 0 : (int)version;
+}

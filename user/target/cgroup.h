@@ -26,3 +26,8 @@ uint64_t cgroup_quota(int dirfd, int version);
 uint64_t cgroup_memory_limit(int dirfd, int version);
 /* What may still be taken, page cache that can be dropped included. */
 uint64_t cgroup_memory_left(int dirfd, int version);
+
+/* The version, 1 or 2, of the frozen groups that the process is in, itself or by one above; 0:
+ * there is none. Of version 1 nothing in them moves, not even to die; of version 2 they can be
+ * traced and killed, but run nothing. ROOT and PROCFD as above. */
+int cgroup_frozen(const char *root, int procfd);
