@@ -230,8 +230,9 @@ def test_a_process_frozen_by_version_1_does_not_stall(t):
 def test_node_is_caught(t):
     need("node")
     script = t.tmp / "stall.js"
-    script.write_text("process.stdin.on('data', d => { const end = Date.now() + Number(d); while (Date.now() < end); });\n")
-    node = t.spawn(["node", script])
+    script.write_text("process.stdin.on('data', d => { const end = Date.now() + Number(d); while (Date.now() < end); });\n"
+                      "console.log('ready');\n")
+    node = t.target("/usr/bin/node", script, ready=True)
     w = watch(t, node, "1s", *ENDLESS)
     settle()
     trip, capture = caught(t, w, lambda: say(node, "2500"), node.pid)
