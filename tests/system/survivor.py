@@ -165,10 +165,10 @@ def capture(t, pid, *args, seconds=60, status=0):
     return event
 
 
-def refused(t, pid, *words):
+def refused(t, pid, *words, args=()):
     """It is refused in one line that has these words; nothing is published."""
     before = len(t.captures())
-    done = t.coretrap("dump", pid, "-o", t.store, "--json")
+    done = t.coretrap("dump", pid, "-o", t.store, "--json", *args)
     assert done.returncode == 1, f"status {done.returncode}: {done.stderr}"
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and all(word in lines[0] for word in words), f"{done.stderr!r} lacks one of {words}"

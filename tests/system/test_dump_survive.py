@@ -8,10 +8,11 @@ import re
 import signal
 import struct
 import subprocess
+import threading
 import time
 
 from elfcore import Core
-from harness import CORETRAP, need, skip, slow, target_path, timeout, until
+from harness import CORETRAP, PATIENCE, need, skip, slow, target_path, timeout, until
 from survivor import HeldDump, Odd, capture, children, possessions, refused, same, status
 
 PATTERN = False
@@ -152,6 +153,88 @@ def test_no_more_memory(t):
             odd.alive()
         odd.process.kill()
         odd.process.wait()
+
+
+def in_freezer(t, version):
+    """A process in a cgroup of this version, and what freezes and thaws that."""
+    group, freeze = t.freezer(version)
+    return Odd(t, "odd", "plain", preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid()))), freeze
+
+
+def test_frozen(t):
+    """What stands in a frozen cgroup cannot be cloned: it is read where it stands, and stays frozen."""
+    odd, freeze = in_freezer(t, 2)
+    before = possessions(odd.pid)
+    freeze(True)
+    for _ in range(2):
+        event = capture(t, odd.pid)
+        assert event["capture"]["complete"] and event["capture"]["snapshot"] == "stop", event["capture"]
+        assert any("frozen" in note for note in event["capture"]["notes"]), event["capture"]["notes"]
+        assert "main" in [frame.get("symbol") for frame in event["stack"]], event["stack"]
+        freeze(True)  # it is still, or again
+    refused(t, odd.pid, "cgroup is frozen", args=("--snapshot", "fork"))
+    freeze(False)
+    odd.alive()
+    assert not (changed := same(before, possessions(odd.pid))), changed
+
+
+def test_frozen_by_version_1(t):
+    """There nothing can even be stopped."""
+    odd, freeze = in_freezer(t, 1)
+    freeze(True)
+    refused(t, odd.pid, "cgroup is frozen")
+    freeze(False)
+    odd.alive()
+    survives(t, odd)
+
+
+def frozen_meanwhile(t, version):
+    odd, freeze = in_freezer(t, version)
+    before = possessions(odd.pid)
+    held = HeldDump(t, odd.pid, "--snapshot", "fork")
+    freeze(True)
+    status, core, text = held.release(10 * PATIENCE)
+    assert status == 0 and core[:4] == b"\x7fELF" and "still a child" in text, (status, text)
+    freeze(False)
+    odd.alive()
+    capture(t, odd.pid)  # which reaps what was left
+    odd.alive()
+    assert not (changed := same(before, possessions(odd.pid))), changed
+
+
+def test_frozen_meanwhile(t):
+    frozen_meanwhile(t, 2)
+
+
+def test_frozen_meanwhile_by_version_1(t):
+    """Not even the clone can be killed."""
+    frozen_meanwhile(t, 1)
+
+
+def frozen_often(t, version):
+    """Whatever step the capture is at as it is frozen, it comes to its end."""
+    odd, freeze = in_freezer(t, version)
+    before, stop = possessions(odd.pid), threading.Event()
+    switch = threading.Thread(target=lambda: [freeze(on) for _ in iter(stop.is_set, True) for on in (True, False)])
+    switch.start()
+    try:
+        done = [t.coretrap("dump", odd.pid, "-o", t.store, "--json", "--kind", "mini") for _ in range(30)]
+    finally:
+        stop.set()
+        switch.join()
+    for one in done:
+        assert one.returncode == 0 or one.returncode == 1 and one.stderr.strip(), one
+    capture(t, odd.pid)
+    odd.alive()
+    until(lambda: not same(before, possessions(odd.pid)), 5, "it has what it had")
+
+
+def test_frozen_often(t):
+    frozen_often(t, 2)
+
+
+def test_frozen_often_by_version_1(t):
+    frozen_often(t, 1)
 
 
 def in_namespaces(t, *argv):

@@ -19,8 +19,10 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
+#include "target/cgroup.h"
 
 #define REAP_FREEZE_NS (200 * NSEC_PER_MSEC)
+#define ERESTARTNOINTR 513 /* include/linux/errno.h */
 
 /* The lowest stack pointer in the main stack; 0: none is there. */
 static uint64_t lowest_sp(const struct thread_states *states, const struct inject_site *site)
@@ -79,6 +81,10 @@ static const char *why(int error)
 		return "clone was refused (EAGAIN: pids.max or RLIMIT_NPROC)";
 	case -ENOMEM:
 		return "clone was refused (ENOMEM)";
+	case -ERESTARTNOINTR: /* stopped meanwhile, or its cgroup frozen */
+		return "clone was interrupted";
+	case -ETIMEDOUT:
+		return "the clone was not made in time";
 	default:
 		return strerror(-error);
 	}
@@ -136,7 +142,7 @@ static int call(struct clone *c, long nr, const uint64_t args[6], int64_t *resul
 	for (int i = 0; i < 2; i++) {
 		if (ptrace(PTRACE_SYSCALL, c->pid, NULL, NULL) < 0)
 			return -errno;
-		r = freeze_wait(c->pid, 0, &status);
+		r = freeze_await(c->pid, &status);
 		if (r < 0)
 			return r;
 		fault_point("clone.step");
@@ -153,13 +159,16 @@ int clone_settle(struct clone *c, int memfd)
 {
 	const uint64_t all[6] = {0, ~0U, CLOSE_RANGE_UNSHARE}, dumpable[6] = {PR_GET_DUMPABLE};
 	int64_t result = 0;
-	int r = call(c, SYS_close_range, all, &result);
+	int r = freeze_start_ticks();
 
+	if (r == 0)
+		r = call(c, SYS_close_range, all, &result);
 	fault_point("clone.closed");
 	if (r == 0 && result < 0)
 		r = (int)result;
 	if (r == 0)
 		r = call(c, SYS_prctl, dumpable, &result);
+	freeze_stop_ticks();
 	if (r == 0)
 		r = (int)result;
 	/* It never runs again: the frames can go, and the image is what the process has. */
@@ -176,10 +185,11 @@ void clone_kill(struct clone *c)
 	if (c->pid <= 0)
 		return;
 	kill(c->pid, SIGKILL);
+	freeze_start_ticks();
 	/* A stop that was not waited for yet may come before the end. */
-	while (waitpid(c->pid, &status, __WALL) == c->pid || errno == EINTR)
-		if (WIFEXITED(status) || WIFSIGNALED(status))
-			break;
+	while (freeze_await(c->pid, &status) == 0)
+		;
+	freeze_stop_ticks();
 	c->pid = 0;
 }
 
@@ -242,6 +252,8 @@ int clone_reap(const struct process *p, pid_t ns_pid, uint64_t *pause_ns)
 	const char *what;
 	int r = taskfd < 0 ? taskfd : maps_read(taskfd, false, &maps);
 
+	if (r == 0 && cgroup_frozen(CGROUP_ROOT, taskfd))
+		r = -EAGAIN; /* the call would not be made before it is thawed */
 	if (r < 0)
 		return r;
 	memfd = openat(taskfd, "mem", O_RDWR | O_CLOEXEC);

@@ -27,10 +27,11 @@ int clone_take(struct freezer *f, const struct thread_states *states, int memfd,
 /* After the process was let go: the clone gives up the descriptors that it shares with it, and
  * tells whether the process may be dumped (prctl(2), PR_GET_DUMPABLE). Returns that, or -errno. */
 int clone_settle(struct clone *c, int memfd);
-/* Ends the clone. */
+/* Ends the clone. Where its cgroup was frozen it may die only once that is thawed. */
 void clone_kill(struct clone *c);
 void clone_free(struct clone *c);
 
 /* Takes the dead child NS_PID (its id in the process' namespace) off the process' hands, by a wait4
- * in its main thread. 0; -ECHILD: there was none. */
+ * in its main thread. 0; -ECHILD: there was none; -EAGAIN: it is not dead yet, or its cgroup is
+ * frozen. */
 int clone_reap(const struct process *p, pid_t ns_pid, uint64_t *pause_ns);

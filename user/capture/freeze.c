@@ -17,9 +17,11 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
+#include "target/cgroup.h"
 #include "target/stat.h"
 
 #define TICK_US 1000
+#define LOOK_NS (200 * NSEC_PER_MSEC)
 
 static void on_tick(int signal)
 {
@@ -54,9 +56,29 @@ int freeze_wait(pid_t tid, uint64_t deadline_ns, int *status)
 			return WIFSTOPPED(*status) ? 0 : -ESRCH;
 		if (errno != EINTR)
 			return errno == ECHILD ? -ESRCH : -errno;
-		if (deadline_ns && clock_now_ns(CLOCK_MONOTONIC) >= deadline_ns)
+		if (clock_now_ns(CLOCK_MONOTONIC) >= deadline_ns)
 			return -ETIMEDOUT;
 	}
+}
+
+static bool is_frozen(pid_t tid)
+{
+	_cleanup_close_ int procfd = -1;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", tid);
+	procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return procfd >= 0 && cgroup_frozen(CGROUP_ROOT, procfd) != 0;
+}
+
+int freeze_await(pid_t tid, int *status)
+{
+	int r;
+
+	do {
+		r = freeze_wait(tid, clock_now_ns(CLOCK_MONOTONIC) + LOOK_NS, status);
+	} while (r == -ETIMEDOUT && !is_frozen(tid));
+	return r;
 }
 
 static int compare_tids(const void *a, const void *b)

@@ -34,8 +34,11 @@ int freeze_all(struct freezer *f, const struct process *p, uint64_t deadline_ns)
 /* The same for one thread alone. */
 int freeze_one(struct freezer *f, const struct process *p, pid_t tid, uint64_t deadline_ns);
 /* Waits for the next stop of the stopped thread or clone TID after it was let run, until
- * DEADLINE_NS (0: for ever), with *STATUS as of waitpid(). -ESRCH: it has ended. -ETIMEDOUT. */
+ * DEADLINE_NS, with *STATUS as of waitpid(). -ESRCH: it has ended. -ETIMEDOUT. */
 int freeze_wait(pid_t tid, uint64_t deadline_ns, int *status);
+/* The same for as long as it takes; -ETIMEDOUT only where its cgroup was frozen meanwhile, so that
+ * it takes until that is thawed. */
+int freeze_await(pid_t tid, int *status);
 /* Lets all go. */
 void freeze_release(struct freezer *f);
 void freeze_free(struct freezer *f);

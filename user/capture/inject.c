@@ -101,17 +101,19 @@ static int set_mask(pid_t tid, uint64_t mask)
 	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
 }
 
-/* Lets the thread run to its next stop that matters: *STATUS. */
+/* Lets the thread run to its next stop that matters: *STATUS. LIMIT_NS 0: for as long as it takes.
+ */
 static int run(struct injection *in, enum __ptrace_request how, uint64_t limit_ns, int *status)
 {
-	uint64_t deadline = limit_ns ? clock_now_ns(CLOCK_MONOTONIC) + limit_ns : 0;
+	const uint64_t deadline = clock_now_ns(CLOCK_MONOTONIC) + limit_ns;
 
 	for (;;) {
 		int r;
 
 		if (ptrace(how, in->tid, NULL, NULL) < 0)
 			return -errno;
-		r = freeze_wait(in->tid, deadline, status);
+		r = limit_ns ? freeze_wait(in->tid, deadline, status)
+			     : freeze_await(in->tid, status);
 		if (r < 0)
 			return r;
 		/* The one signal that cannot be blocked: taken now, sent again at the end. */
@@ -144,7 +146,7 @@ static int take_child(const struct injection *in, pid_t *child)
 	if (ptrace(PTRACE_GETEVENTMSG, in->tid, NULL, &message) < 0)
 		return -errno;
 	fault_point("inject.cloned");
-	r = freeze_wait((pid_t)message, 0, &status);
+	r = freeze_await((pid_t)message, &status);
 	if (r < 0)
 		return r;
 	r = set_options(in, (pid_t)message, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);

@@ -17,6 +17,7 @@
 #include "lib/cleanup.h"
 #include "lib/io.h"
 #include "lib/text.h"
+#include "target/cgroup.h"
 #include "target/stat.h"
 
 #define KTHREADD   2 /* the parent of all kernel threads; its own is 0 */
@@ -177,6 +178,17 @@ static void look_at_owner(int taskfd, const char *status, struct preflight *out)
 				  "its user");
 }
 
+/* Asked to run a call there, a thread would stand in it until somebody thaws it. */
+static void look_at_freezer(int taskfd, struct preflight *out)
+{
+	int version = cgroup_frozen(CGROUP_ROOT, taskfd);
+
+	if (version == 1)
+		SAY(out->refused, "its cgroup is frozen: it cannot be stopped until it is thawed");
+	else if (version)
+		SAY(out->no_fork, "its cgroup is frozen, where a clone would not run");
+}
+
 /* The task directory of a thread that lives, the leader if it does. */
 static int open_thread(const struct process *p, char **status)
 {
@@ -222,6 +234,8 @@ int preflight_check(const struct process *p, struct preflight *out)
 		look_at_executable(p, out);
 	if (!out->refused[0])
 		look_at_owner(taskfd, status, out);
+	if (!out->refused[0])
+		look_at_freezer(taskfd, out);
 	if (out->refused[0])
 		return -EPERM;
 	if (!out->no_fork[0])
