@@ -155,6 +155,20 @@ def test_no_more_memory(t):
         odd.process.wait()
 
 
+def test_no_more_memory_without_being_slowed(t):
+    """At its memory.high, which kills nobody, a clone would cost whoever writes seconds of sleep."""
+    group, enter = cgroup(t, "memory")
+    if not (group / "memory.high").exists():
+        skip("version 1 of control groups has no memory.high")
+    odd = Odd(t, "odd", "dirty", 80, preexec_fn=enter)
+    (group / "memory.high").write_text(str(int((group / "memory.current").read_text()) + (64 << 10)))
+    slowed = lambda: int(re.search(r"^high (\d+)", (group / "memory.events").read_text(), re.M)[1])  # noqa: E731
+    before = slowed()
+    event = survives(t, odd, snapshot="stop", times=1, check=False)
+    assert any("memory cgroup" in note for note in event["capture"]["notes"]), event["capture"]["notes"]
+    assert slowed() == before, f"it was slowed {slowed() - before} times"
+
+
 def in_freezer(t, version):
     """A process in a cgroup of this version, and what freezes and thaws that."""
     group, freeze = t.freezer(version)

@@ -116,6 +116,9 @@ Test(usage, what_is_left_includes_cache)
 	put(&f, "a/memory.current", "9000\n");
 	put(&f, "a/memory.stat", "anon 5\ninactive_file 300\nactive_file 7\n");
 	cr_assert_eq(cgroup_least(f.root, f.fd, "memory", cgroup_memory_left), 1300);
+	put(&f, "a/memory.high", "9100\n");
+	cr_assert_eq(cgroup_least(f.root, f.fd, "memory", cgroup_memory_left), 400);
+	put(&f, "a/memory.high", "max\n");
 	put(&f, "a/memory.current", "11000\n");
 	cr_assert_eq(cgroup_least(f.root, f.fd, "memory", cgroup_memory_left), 300);
 	end(&f);

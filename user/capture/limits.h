@@ -28,8 +28,8 @@ void limits_read_size(int procfd, struct limits_size *out);
 /* Bytes of AnonHugePages of the process. */
 uint64_t limits_read_huge(int procfd);
 void limits_read_host(struct limits_host *out);
-/* Bytes that the memory cgroups of the process can still take, page cache that can be dropped
- * included; LIMITS_NO_BOUND where none bounds it. */
+/* Bytes that the memory cgroups of the process can still take without its being killed or slowed
+ * down, page cache that can be dropped included; LIMITS_NO_BOUND where none bounds it. */
 uint64_t limits_read_headroom(int procfd);
 
 /* How long a process of that size stands still for a clone, or until it is written. Pure. */

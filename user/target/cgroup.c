@@ -148,6 +148,9 @@ uint64_t cgroup_memory_left(int dirfd, int version)
 		 used = cgroup_read_number(
 			 dirfd, version == 1 ? "memory.usage_in_bytes" : "memory.current");
 
+	/* Past it the kernel kills nobody, but has whoever takes more sleep for seconds. */
+	if (version == 2)
+		limit = least(limit, cgroup_read_number(dirfd, "memory.high"));
 	if (limit == CGROUP_UNBOUNDED || used == CGROUP_UNBOUNDED)
 		return CGROUP_UNBOUNDED;
 	return (limit > used ? limit - used : 0) +

@@ -24,7 +24,8 @@ uint64_t cgroup_read_number(int dirfd, const char *name);
 /* Readers. CPU time in nanoseconds per second of real time; bytes. */
 uint64_t cgroup_quota(int dirfd, int version);
 uint64_t cgroup_memory_limit(int dirfd, int version);
-/* What may still be taken, page cache that can be dropped included. */
+/* What may still be taken without being killed or slowed down for it, page cache that can be
+ * dropped included. */
 uint64_t cgroup_memory_left(int dirfd, int version);
 
 /* The version, 1 or 2, of the frozen groups that the process is in, itself or by one above; 0:
