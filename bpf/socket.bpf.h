@@ -28,19 +28,31 @@ static __always_inline bool is_stream(struct sock *sk)
 	       (family == AF_INET || family == AF_INET6 || family == AF_UNIX);
 }
 
-/* An accepted socket is a copy of its listener: it keeps the size of the listener's backlog, or
- * (Unix) the listener's address, which no other connected socket has. */
+static __always_inline bool is_shared(struct unix_address *address)
+{
+	return BPF_CORE_READ(address, refcnt.refs.counter) > 1;
+}
+
+/* An accepted Unix socket has its listener's address. A client mostly has none, but may be bound
+ * (sd-bus, SO_PASSCRED), to an address that it shares with nobody. */
+static __always_inline enum end unix_end_of(struct unix_sock *u)
+{
+	struct unix_sock *peer = (struct unix_sock *)BPF_CORE_READ(u, peer);
+	struct unix_address *own = BPF_CORE_READ(u, addr);
+	struct unix_address *others = peer ? BPF_CORE_READ(peer, addr) : NULL;
+
+	if (own && (!others || is_shared(own)))
+		return END_SERVER;
+	/* Both are bound: without the listener, which may be gone, nobody can tell. */
+	return others && (!own || is_shared(others)) ? END_CLIENT : END_NONE;
+}
+
+/* An accepted socket is a copy of its listener: it keeps the size of the listener's backlog. */
 static __always_inline enum end end_of(struct sock *sk)
 {
-	struct unix_sock *u = (struct unix_sock *)sk;
-	struct sock *peer;
-
-	if (sk->__sk_common.skc_family != AF_UNIX)
-		return sk->sk_max_ack_backlog ? END_SERVER : END_CLIENT;
-	if (BPF_CORE_READ(u, addr))
-		return END_SERVER;
-	peer = BPF_CORE_READ(u, peer);
-	return peer && BPF_CORE_READ((struct unix_sock *)peer, addr) ? END_CLIENT : END_NONE;
+	if (sk->__sk_common.skc_family == AF_UNIX)
+		return unix_end_of((struct unix_sock *)sk);
+	return sk->sk_max_ack_backlog ? END_SERVER : END_CLIENT;
 }
 
 /* Bytes that nobody has read yet. */

@@ -199,12 +199,17 @@ struct unix_sock {
 	struct sock *peer;
 };
 
+typedef struct {
+	atomic_t refs;
+} refcount_t;
+
 struct sockaddr_un {
 	__u16 sun_family;
 	char sun_path[108];
 };
 
 struct unix_address {
+	refcount_t refcnt;
 	__s32 len;
 	struct sockaddr_un name[0];
 };
