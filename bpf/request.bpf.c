@@ -18,7 +18,8 @@ const volatile struct ct_config config =
 	{}; /* this object stands alone: only watch_unmarked is looked at */
 const volatile struct ct_request_config request_config = {};
 
-#define MSG_PEEK 2
+#define MSG_PEEK     2
+#define MSG_ERRQUEUE 0x2000 /* bytes that the process itself has sent come back with times */
 
 /* A connection on which nothing was ever sent goes one way, once this many reads, or a second one
  * this long after the first, had no answer. */
@@ -182,7 +183,7 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 	bool is_short;
 	__u64 now;
 
-	if (bytes <= 0 || flags & MSG_PEEK)
+	if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
 	c = connection_of(sk, END_SERVER);
 	if (!c || c->flags & (EXEMPT | ONE_WAY))
@@ -441,7 +442,8 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct work *w;
 	__u64 last, now;
 
-	if (!c || !sk || !is_still_watched((struct connection *)c))
+	/* A closed one may stay for minutes, for what its peer has not taken. */
+	if (!c || !sk || !sk->sk_socket || !is_still_watched((struct connection *)c))
 		return 0;
 	last = c->last_ns;
 	now = tick_time();

@@ -7,11 +7,15 @@
 #include "arch.bpf.h"
 #include "common.bpf.h"
 
-#define AF_UNIX	    1
-#define AF_INET	    2
-#define AF_INET6    10
-#define SOCK_STREAM 1
-#define TCP_LISTEN  10 /* include/net/tcp_states.h */
+#define AF_UNIX	       1
+#define AF_INET	       2
+#define AF_INET6       10
+#define SOCK_STREAM    1
+#define TCP_CLOSE_WAIT 8 /* include/net/tcp_states.h */
+#define TCP_LAST_ACK   9
+#define TCP_LISTEN     10
+#define TCP_CLOSING    11
+#define IPPROTO_MPTCP  262
 
 enum end {
 	END_NONE, /* a pair of sockets, or not a stream */
@@ -55,14 +59,24 @@ static __always_inline enum end end_of(struct sock *sk)
 	return sk->sk_max_ack_backlog ? END_SERVER : END_CLIENT;
 }
 
-/* Bytes that nobody has read yet. */
+/* Its peer sends nothing more. */
+static __always_inline bool has_ended(struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING;
+}
+
+/* Bytes that nobody has read yet. The end of the stream counts as one in the kernel. */
 static __always_inline __u32 unread_of(struct sock *sk)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 n;
 
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
 		return 0;
-	return BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
+	n = BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
+	return n && has_ended(sk) ? n - 1 : n;
 }
 
 static __always_inline void fill_addresses(
@@ -83,22 +97,33 @@ static __always_inline void fill_addresses(
 	bpf_core_read(peer, 16, &sk->__sk_common.skc_v6_daddr);
 }
 
+/* The connections that wait at a listener of MPTCP, which is what Go's are, wait at the TCP socket
+ * in it. */
+static __always_inline struct sock *queue_of(struct sock *sk)
+{
+	if (!bpf_core_type_exists(struct mptcp_sock) || sk->sk_protocol != IPPROTO_MPTCP)
+		return sk;
+	return BPF_CORE_READ((struct mptcp_sock *)sk, first);
+}
+
 /* How much waits in a socket, and a number that changes when some of it is taken: the place in the
  * stream, or the connection at the head of the listener's queue. */
 static __always_inline void fill_socket(struct ct_socket *out, struct sock *sk)
 {
-	struct inet_connection_sock *icsk = (struct inet_connection_sock *)sk;
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	struct sock *queue;
 
 	out->header.kind = CT_SOCKET;
 	out->header.size = sizeof(*out);
 	out->header.time_ns = bpf_ktime_get_boot_ns();
 	out->family = sk->__sk_common.skc_family;
 	if (sk->__sk_common.skc_state == TCP_LISTEN) {
+		queue = queue_of(sk);
 		out->flags = CT_SOCKET_LISTENS;
-		out->waiting = BPF_CORE_READ(sk, sk_ack_backlog);
-		out->room = BPF_CORE_READ(sk, sk_max_ack_backlog);
-		out->position = (__u64)BPF_CORE_READ(icsk, icsk_accept_queue.rskq_accept_head);
+		out->waiting = BPF_CORE_READ(queue, sk_ack_backlog);
+		out->room = BPF_CORE_READ(queue, sk_max_ack_backlog);
+		out->position = (__u64)BPF_CORE_READ(
+			(struct inet_connection_sock *)queue, icsk_accept_queue.rskq_accept_head);
 	} else if (end_of(sk) == END_SERVER) {
 		out->waiting = unread_of(sk);
 		out->position = BPF_CORE_READ(tp, copied_seq);

@@ -5,9 +5,26 @@ import socket
 import subprocess
 import time
 
-from test_request_probe import PYTHON, Inflight
+from harness import skip
+from test_request_probe import PYTHON, Inflight, connect, read_answer, send, start
 
 PATTERN = False
+
+LISTENER = """
+import os, socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+s, _ = listener.accept()
+OK = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+"""
+
+
+def serve(t, script):
+    """A server that does this with its first connection, S, and then nothing: (it, what watches it, the client)"""
+    server, port = start(t, PYTHON, "-c", f"{LISTENER}\n{script}\ntime.sleep(60)")
+    probe = Inflight(t, server.pid)
+    return server, probe, connect(t, port)
+
 
 UNIX_CLIENT = """
 import socket, sys, time
@@ -73,3 +90,78 @@ def test_unix_server_of_a_client_with_an_address(t):
     client.sendall(b"a question\n")
     assert probe.wait("slow")["reader"] == server.pid
     client.close()
+
+
+def test_end_of_stream_is_no_work(t):
+    """A server that forgets to close its connections has no bytes that it does not read."""
+    _, probe, s = serve(t, "s.recv(4096); s.sendall(OK)")
+    send(s, "/x")
+    assert read_answer(s) == 200
+    s.close()
+    time.sleep(2.5)
+    probe.assert_quiet()
+
+
+def test_closed_connection_holds_no_request(t):
+    """What a client does not take keeps the socket alive, but its process has done with it."""
+    _, probe, s = serve(t, """
+s.recv(4096)
+s.setblocking(False)
+try:
+    while True:
+        s.send(b"x" * 65536)
+except BlockingIOError:
+    s.setblocking(True)
+s.recv(4096)
+s.close()
+""")
+    s.sendall(b"SUBSCRIBE\n")
+    s.recv(1)
+    time.sleep(0.5)
+    s.sendall(b"and another\n")
+    time.sleep(2.5)
+    probe.assert_quiet()
+
+
+def test_times_of_what_was_sent_are_no_request(t):
+    server, probe, s = serve(t, """
+SO_TIMESTAMPING, TX_SOFTWARE, SOFTWARE = 37, 1 << 1, 1 << 4
+s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TX_SOFTWARE | SOFTWARE)
+s.recv(4096)
+s.sendall(OK)
+while True:
+    try:
+        assert OK in s.recvmsg(4096, 4096, socket.MSG_ERRQUEUE)[0]
+        break
+    except BlockingIOError:
+        time.sleep(0.01)
+print("read", flush=True)
+""")
+    send(s, "/x")
+    assert server.stdout.readline() == b"read\n"
+    time.sleep(2.5)
+    probe.assert_quiet()
+
+
+MPTCP = 262  # IPPROTO_MPTCP: older Pythons do not have it
+MPTCP_LISTENER = f"""
+import socket, time
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, {MPTCP})
+listener.bind(("127.0.0.1", 0))
+listener.listen(1)
+print(listener.getsockname()[1], flush=True)
+time.sleep(60)
+"""
+
+
+def test_full_backlog_of_mptcp(t):
+    """Go's listeners are of that kind."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP).close()
+    except OSError as e:
+        skip(f"no MPTCP: {e}")
+    server, port = start(t, PYTHON, "-c", MPTCP_LISTENER)
+    probe = Inflight(t, server.pid)
+    waiting = [connect(t, port) for _ in range(2)]
+    event = probe.wait("unread")
+    assert event["listens"] and event["waiting"] == len(waiting) > event["room"], event

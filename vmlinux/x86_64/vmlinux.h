@@ -194,6 +194,10 @@ struct inet_connection_sock {
 	struct request_sock_queue icsk_accept_queue;
 };
 
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct unix_sock {
 	struct unix_address *addr;
 	struct sock *peer;
