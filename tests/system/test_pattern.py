@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from harness import CORETRAP, PATIENCE, own_processes, read_sysctls, target_path, timeout, until, write_sysctl
+from harness import CORETRAP, PATIENCE, own_processes, read_sysctls, slow, target_path, timeout, until, write_sysctl
 
 AFTER_PATTERNS = ("core", "core.%p", "|/bin/false %P", "", "/tmp/some where/core-%e.%p %h")
 
@@ -203,6 +203,7 @@ def handler_of(pid):
     return next(iter(handlers_of(pid)), None)
 
 
+@slow
 @timeout(120)
 def test_stopped_handler_does_not_hold_the_death(t):
     watch = t.watch("--exe", target_path("memory"))
