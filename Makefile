@@ -157,7 +157,7 @@ $(BUILD)/tests/targets/inflight: tests/targets/inflight.c $(BUILD)/libcoretrap.a
 	$(call QUIET,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter-out Makefile,$^) $(LDLIBS)
 
 system: all targets
-	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap CORETRAP_TARGETS=$(abspath $(BUILD))/tests/targets tests/system/run
+	$(Q)CORETRAP=$(abspath $(BUILD))/coretrap CORETRAP_TARGETS=$(abspath $(BUILD))/tests/targets tests/system/run --pairs
 
 # The same system tests under the oldest kernel supported and the distribution's current one.
 vm: all targets

@@ -10,6 +10,7 @@ from harness import CORETRAP, dig, timeout, until
 from test_thresholds import burner, go_first, tell
 
 PATTERN = False
+ALONE = True
 
 
 def watch(t, *args, **options):

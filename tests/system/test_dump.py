@@ -11,6 +11,8 @@ import time
 from elfcore import Core
 from harness import IN_VM, backtraces, dig, skip, target_path, timeout, until
 
+ALONE = True
+
 
 def dump(t, pid, *args, status=0):
     """The capture event of a dump that ends with STATUS."""

@@ -7,6 +7,7 @@ from harness import slow, timeout
 from survivor import Calls, dump
 
 PATTERN = False
+ALONE = True
 MS = 100  # what each call takes
 SLACK_MS = 40  # of a machine with other things to do
 # As many of the calls may be later than that, since a scheduler promises nothing. Calls that began again in full would

@@ -11,6 +11,7 @@ from harness import need
 from survivor import HeldDump, Odd, children
 
 PATTERN = False
+ALONE = True
 
 # Holds what the test names, lets go of it line by line, and says so.
 PROGRAM = r"""

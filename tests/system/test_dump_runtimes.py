@@ -14,6 +14,7 @@ from harness import backtraces, need, skip, target_path, timeout, until
 from survivor import Odd, capture, children
 
 PATTERN = False
+ALONE = True
 
 JAVA = """
 import java.util.Scanner;

@@ -16,6 +16,7 @@ from harness import CORETRAP, PATIENCE, need, skip, slow, target_path, timeout, 
 from survivor import HeldDump, Odd, capture, children, possessions, refused, same, status
 
 PATTERN = False
+ALONE = True
 
 
 def survives(t, odd, *args, snapshot="fork", times=3, check=True):

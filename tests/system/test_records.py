@@ -10,6 +10,8 @@ import time
 
 from harness import IN_VM, dig, find_key, skip, target_path, timeout, until
 
+ALONE = True
+
 
 def watched(t, *argv, args=(), wait=False):
     """Runs die with ARGV under a watch: (watch, pid, status), the watch stopped after the events had time to come."""

@@ -13,6 +13,7 @@ from servers import Postgres, http
 from test_requests import LATE_S, SLOW_S, request_of, seconds_of
 
 PATTERN = False
+ALONE = True
 
 
 @dataclasses.dataclass

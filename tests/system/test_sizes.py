@@ -8,6 +8,8 @@ import time
 from elfcore import Core
 from harness import IN_VM, dig, target_path, timeout
 
+ALONE = True
+
 
 def captured(t, *argv, args=(), seconds=40):
     """(capture event, core, {area: address} that the target printed, seconds that the target took to die)"""

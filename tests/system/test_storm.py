@@ -8,6 +8,8 @@ import time
 
 from harness import CORETRAP, IN_VM, PATIENCE, check_store, dig, target_path, timeout, until
 
+ALONE = True
+
 
 def accounted(watch):
     """Deaths that the events account for: every one ends as a capture, a skip, or in a loss' count."""
