@@ -8,8 +8,6 @@ import time
 
 from harness import CORETRAP, PATIENCE, own_processes, read_sysctls
 
-PATTERN = False
-
 # The flags, and the one that the line must name. Each pair that contradicts itself.
 SENSELESS = [
     ("--all --name x", "--all"),

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from harness import skip
-from test_request_probe import PYTHON, Inflight, connect, read_answer, send, start
+from test_request_probe import PYTHON, SLOW_MS, Inflight, connect, read_answer, send, start
 
 PATTERN = False
 
@@ -165,3 +165,39 @@ def test_full_backlog_of_mptcp(t):
     waiting = [connect(t, port) for _ in range(2)]
     event = probe.wait("unread")
     assert event["listens"] and event["waiting"] == len(waiting) > event["room"], event
+
+
+# Reads a record as OpenSSL does, the header first; an answer goes out at once, or after a body's second byte of seconds.
+RECORDS = """
+import socket, time
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+s = listener.accept()[0]
+while header := s.recv(5, socket.MSG_WAITALL):
+    body = s.recv(int.from_bytes(header[3:]), socket.MSG_WAITALL)
+    time.sleep(body[1])
+    s.sendall(b"\\x17\\x03\\x03\\x00\\x30" + b"a" * 48)
+"""
+
+
+def test_tls_body_that_looks_like_a_record(t):
+    """What is encrypted may begin with any byte, also with that of an alert or a change of ciphers."""
+    server, port = start(t, PYTHON, "-c", RECORDS)
+    probe = Inflight(t, server.pid)
+    s = connect(t, port)
+
+    def ask(kind, body):
+        s.sendall(bytes((kind, 3, 3)) + len(body).to_bytes(2) + body)
+
+    def answer():
+        assert len(s.recv(53, socket.MSG_WAITALL)) == 53
+
+    ask(22, b"\x01\x00" + b"h" * 200)
+    answer()
+    for first in (20, 21, 23):
+        ask(23, bytes((first, 0)) + b"\xff" * 98)
+        answer()
+    ask(23, b"e\x02" + b"e" * 98)
+    event = probe.wait("slow")
+    assert event["protocol"] == "tls" and event["age_ms"] >= SLOW_MS and event["holder"] == "thread", event
+    answer()
