@@ -37,6 +37,7 @@ struct http {
 	__u32 head_size; /* with the empty line at its end; 0: that has not come */
 	__u32 flags;	 /* enum ct_request_flags */
 	__u32 chunked;
+	__u32 slashes; /* in the path */
 	char method[CT_METHOD_SIZE];
 	char path[CT_PATH_SIZE];
 	char name[NAME_SIZE];
@@ -104,8 +105,10 @@ static __always_inline void path_byte(struct http *h, char c)
 		h->state = HTTP_REST_OF_LINE;
 		return;
 	}
+	if (c == '/')
+		h->slashes++;
 	/* A proxy is asked for http://user:password@host/path. */
-	if (c == '@' && h->path[0] != '/') {
+	if (c == '@' && h->path[0] != '/' && h->slashes < 3) {
 		__builtin_memset(h->path, 0, sizeof(h->path));
 		h->flags |= CT_REQUEST_REDACTED;
 		h->at = 0;
@@ -215,31 +218,66 @@ static __always_inline void parse_head(struct work *w, __u32 which, __u32 size)
 
 #define WORD(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
 
-/* Whether a request begins with these bytes. Redis' own GET has no '/' behind it. */
+/* A method of SIZE bytes ends here, and asks for a path, a URL or the server itself. */
+static __always_inline bool asks(const __u8 bytes[16], __u32 size)
+{
+	__u8 c = bytes[size + 1];
+
+	return bytes[size] == ' ' && (c == '/' || c == 'h' || c == 'H' || c == '*');
+}
+
+/* CONNECT asks for a host. NATS has one as well, with passwords behind it. */
+static __always_inline bool asks_for_host(const __u8 bytes[16])
+{
+	__u8 c = bytes[8], letter = c | 0x20;
+
+	return bytes[7] == ' ' &&
+	       ((letter >= 'a' && letter <= 'z') || (c >= '0' && c <= '9') || c == '[');
+}
+
+/* Whether a request of HTTP begins with these bytes. Redis' own GET has no '/' behind it. */
 static __always_inline bool is_method(const __u8 bytes[16])
 {
 	switch (*(__u32 *)bytes) {
 	case WORD('G', 'E', 'T', ' '):
-		return bytes[4] == '/' || bytes[4] == 'h' || bytes[4] == '*';
+	case WORD('P', 'U', 'T', ' '):
+		return asks(bytes, 3);
 	case WORD('P', 'O', 'S', 'T'):
 	case WORD('H', 'E', 'A', 'D'):
-		return bytes[4] == ' ';
-	case WORD('P', 'U', 'T', ' '):
-	case WORD('D', 'E', 'L', 'E'):
-	case WORD('P', 'A', 'T', 'C'):
-	case WORD('O', 'P', 'T', 'I'):
-	case WORD('C', 'O', 'N', 'N'):
-	case WORD('T', 'R', 'A', 'C'):
-	case WORD('P', 'R', 'O', 'P'): /* WebDAV */
-	case WORD('M', 'K', 'C', 'O'):
-	case WORD('C', 'O', 'P', 'Y'):
+	case WORD('C', 'O', 'P', 'Y'): /* WebDAV, as those below */
 	case WORD('M', 'O', 'V', 'E'):
 	case WORD('L', 'O', 'C', 'K'):
+		return asks(bytes, 4);
+	case WORD('P', 'A', 'T', 'C'):
+	case WORD('T', 'R', 'A', 'C'):
+	case WORD('M', 'K', 'C', 'O'):
+		return asks(bytes, 5);
+	case WORD('D', 'E', 'L', 'E'):
 	case WORD('U', 'N', 'L', 'O'):
 	case WORD('R', 'E', 'P', 'O'):
-		return true;
+		return asks(bytes, 6);
+	case WORD('O', 'P', 'T', 'I'):
+		return asks(bytes, 7);
+	case WORD('P', 'R', 'O', 'P'): /* FIND or PATCH */
+		return asks(bytes, 8) || asks(bytes, 9);
+	case WORD('C', 'O', 'N', 'N'):
+		return asks_for_host(bytes);
 	}
 	return false;
+}
+
+static __always_inline bool is_capital(__u8 c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+/* What begins so is a request where HTTP is spoken, whatever its method (PURGE) means; elsewhere it
+ * may as well be FTP's. */
+static __always_inline bool is_any_method(const __u8 bytes[16])
+{
+	return is_capital(bytes[0]) && is_capital(bytes[1]) && is_capital(bytes[2]) &&
+	       (asks(bytes, 3) || asks(bytes, 4) || asks(bytes, 5) || asks(bytes, 6) ||
+		       asks(bytes, 7) || asks(bytes, 8) || asks(bytes, 9) || asks(bytes, 10));
 }
 
 static __always_inline bool is_http2(const __u8 bytes[16])
@@ -252,6 +290,9 @@ static __always_inline __u32 status_of(const __u8 bytes[16])
 {
 	if (*(__u32 *)bytes != WORD('H', 'T', 'T', 'P') || bytes[4] != '/' || bytes[8] != ' ')
 		return 0;
+	for (__u32 i = 9; i < 12; i++)
+		if (bytes[i] < '0' || bytes[i] > '9')
+			return 0;
 	return (bytes[9] - '0') * 100 + (bytes[10] - '0') * 10 + (bytes[11] - '0');
 }
 

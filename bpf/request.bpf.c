@@ -140,10 +140,11 @@ static __always_inline bool is_silence(struct connection *c, const __u8 start[16
 
 /* What is left of a body whose request was answered before it came is no request. A first byte may
  * come alone: Go reads one to see whether the client is still there. */
-static __always_inline bool may_begin(struct connection *c, const __u8 start[16], __u32 bytes)
+static __always_inline bool may_begin(
+	struct connection *c, struct buffer *b, const __u8 start[16], __u32 bytes)
 {
-	return c->protocol != CT_PROTOCOL_HTTP || is_method(start) || is_http2(start) ||
-	       !start[0] || (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
+	return c->protocol != CT_PROTOCOL_HTTP || is_method(start) || is_any_method(start) ||
+	       is_http2(start) || !b->address || (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
 }
 
 static __always_inline void read_start(struct buffer *b, __u8 start[16])
@@ -200,7 +201,7 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 	if (is_silence(c, start, bytes))
 		return 0;
 	if (!(c->flags & IN_FLIGHT)) {
-		if (may_begin(c, start, bytes))
+		if (may_begin(c, &b, start, bytes))
 			begin(sk, c, task, &b, is_short, start, bytes, now);
 	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start)) {
 		queue(c, task, now);
