@@ -124,7 +124,9 @@ def test_kinds_and_quiet(t):
         event = json.loads(done.stdout)
         assert event["capture"]["kind"] == kind and event["capture"]["complete"] is True, event["capture"]
         sizes[kind] = event["capture"]["memory_bytes"]
-    assert sizes["full"] >= sizes["heap"] >= sizes["mini"] > sizes["stacks"] == 0, sizes
+    stacks = 1 << 16  # of threads that come and go: one dump sees more of them than the next
+    assert sizes["full"] + stacks >= sizes["heap"] and sizes["heap"] + stacks >= sizes["mini"], sizes
+    assert sizes["mini"] > sizes["stacks"] == 0, sizes
     assert len(event["threads"]) >= 2 and all(thread["stack"] for thread in event["threads"]), event["threads"]
     done = t.coretrap("dump", odd.pid, "-o", t.store, "-q")
     assert done.returncode == 0 and "captured full" in done.stdout and not done.stderr, done
