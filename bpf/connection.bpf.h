@@ -32,11 +32,12 @@ struct connection {
 	__u64 cookie;
 	__u64 exchanges; /* requests that were answered */
 	__u64 goroutine;
-	__u32 tgid, tid; /* who read, or (client) sent, last */
-	__u32 reads;	 /* since something was sent */
-	__u32 skip;	 /* bytes of a TLS record that asks for no answer */
-	__u8 end;	 /* enum end */
-	__u8 protocol;	 /* enum ct_protocol */
+	__u64 unread_since; /* the last_ns behind which a scan saw bytes that nobody had read */
+	__u32 tgid, tid;    /* who read, or (client) sent, last */
+	__u32 reads;	    /* since something was sent */
+	__u32 skip;	    /* bytes of a TLS record that asks for no answer */
+	__u8 end;	    /* enum end */
+	__u8 protocol;	    /* enum ct_protocol */
 	__u8 flags;
 	__u8 queued;
 	__u32 head_size;

@@ -8,14 +8,28 @@
 
 #include "connection.bpf.h"
 
-/* Whether the whole request has come: what a client still uploads is nobody's fault here. Bytes
- * that lie in the socket while nobody reads them are no upload. */
-static __always_inline bool is_complete(struct connection *c, __u32 head_size, struct work *w)
+/* Bytes lie in the socket and nobody reads them. A scan may see some that came this moment, so that
+ * it takes two of them, the last reading being the same. */
+static __always_inline bool is_left_unread(struct connection *c, struct work *w, __u32 which)
+{
+	__u64 last = c->last_ns;
+
+	if (!w->out.unread || which != WORKPLACE_SCAN)
+		return w->out.unread;
+	if (c->unread_since == last)
+		return true;
+	c->unread_since = last;
+	return false;
+}
+
+/* Whether the whole request has come: what a client still uploads is nobody's fault here, but what
+ * nobody reads is no upload. */
+static __always_inline bool has_all_come(struct connection *c, __u32 head_size, struct work *w)
 {
 	struct http *h = &w->http;
 	__u64 tail = c->tail;
 
-	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & (PIPELINED | HEAD_GAP) || w->out.unread)
+	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & (PIPELINED | HEAD_GAP))
 		return true;
 	if (!h->head_size)
 		return head_size >= HEAD_SIZE;
@@ -79,7 +93,7 @@ static __always_inline bool describe(
 	if (!find_head(sk, c, &bytes, &size))
 		return true;
 	fill_head(w, which, bytes, size);
-	return is_complete(c, size, w);
+	return has_all_come(c, size, w) || is_left_unread(c, w, which);
 }
 
 #endif
