@@ -19,10 +19,10 @@ OK = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
 """
 
 
-def serve(t, script):
+def serve(t, script, **limit):
     """A server that does this with its first connection, S, and then nothing: (it, what watches it, the client)"""
     server, port = start(t, PYTHON, "-c", f"{LISTENER}\n{script}\ntime.sleep(60)")
-    probe = Inflight(t, server.pid)
+    probe = Inflight(t, server.pid, **limit)
     return server, probe, connect(t, port)
 
 
@@ -201,3 +201,20 @@ def test_tls_body_that_looks_like_a_record(t):
     event = probe.wait("slow")
     assert event["protocol"] == "tls" and event["age_ms"] >= SLOW_MS and event["holder"] == "thread", event
     answer()
+
+
+def test_upload_that_is_read_a_little_late(t):
+    """A pass every 200 ms finds bytes of it in the socket again and again: those that came since the pass before."""
+    _, probe, s = serve(t, """
+import select
+while True:
+    select.select([s], [], [])
+    time.sleep(0.12)
+    s.recv(4096)
+""", slow_ms=2000)
+    send(s, "/up", "Content-Length: 20", method="POST")
+    for _ in range(5):
+        time.sleep(2.2)
+        s.sendall(b"x")
+    time.sleep(0.5)
+    probe.assert_quiet()
