@@ -32,7 +32,7 @@ struct connection {
 	__u64 cookie;
 	__u64 exchanges; /* requests that were answered */
 	__u64 goroutine;
-	__u64 unread_since; /* the last_ns behind which a scan saw bytes that nobody had read */
+	__u64 unread_since; /* the last_ns after which a scan saw unread bytes */
 	__u32 tgid, tid;    /* who read, or (client) sent, last */
 	__u32 reads;	    /* since something was sent */
 	__u32 skip;	    /* bytes of a TLS record that asks for no answer */
