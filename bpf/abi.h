@@ -20,10 +20,10 @@ enum ct_kind {
 	CT_EXEC,	 /* struct ct_exec: a process runs a new image */
 	CT_FORK,	 /* struct ct_fork: a watched process has a new child */
 	CT_REQUEST,	 /* struct ct_request: a request was answered */
-	CT_CONNECTION,	 /* struct ct_request: a request that waits, or a peer that is waited for */
-	CT_SOCKET,	 /* struct ct_socket: work that lies in a socket */
-	CT_OVERRUN,	 /* struct ct_overrun: probes on a process' code fire too often */
-	CT_ROUNDS,	 /* struct ct_rounds: a loop goes round */
+	CT_CONNECTION,	 /* struct ct_request: a request that waits */
+	CT_SOCKET,  /* struct ct_socket: work that lies in a socket, or a peer that is waited for */
+	CT_OVERRUN, /* struct ct_overrun: probes on a process' code fire too often */
+	CT_ROUNDS,  /* struct ct_rounds: a loop goes round */
 };
 
 struct ct_header {
@@ -215,10 +215,9 @@ enum ct_protocol {
 };
 
 enum ct_request_flags {
-	CT_REQUEST_CLIENT = 1 << 0,    /* the process sent last and waits for the peer */
-	CT_REQUEST_PATH_CUT = 1 << 1,  /* longer than there is room for */
-	CT_REQUEST_REDACTED = 1 << 2,  /* a query or path parameters were left out */
-	CT_REQUEST_PIPELINED = 1 << 3, /* arrived behind another; method and path are not known */
+	CT_REQUEST_PATH_CUT = 1 << 0,  /* longer than there is room for */
+	CT_REQUEST_REDACTED = 1 << 1,  /* a query or path parameters were left out */
+	CT_REQUEST_PIPELINED = 1 << 2, /* arrived behind another; method and path are not known */
 };
 
 #define CT_METHOD_SIZE	    16
@@ -229,12 +228,12 @@ enum ct_request_flags {
 /* Text is NUL-terminated, or fills its field. Times are CLOCK_BOOTTIME. */
 struct ct_request {
 	struct ct_header header;
-	__u64 start_ns; /* of the leader of the process that read last (client: sent) */
+	__u64 start_ns; /* of the leader of the process that read last */
 	__u64 cookie;	/* of the socket */
 	__u64 inode;	/* of the socket, as /proc/PID/fd has it; 0: it has no file any more */
 	__u64 number;	/* which of the socket's requests it is: with the cookie its key */
-	__u64 age_ns;	/* since its last byte was read (client: sent): at least, to a tick */
-	__u64 bytes_in; /* of this request (client: since it sent last) */
+	__u64 age_ns;	/* since its last byte was read: at least, to a tick */
+	__u64 bytes_in; /* of this request */
 	__u64 goroutine;
 	__u32 tgid, tid;
 	__u32 unread; /* bytes that lie in the socket */
@@ -255,11 +254,19 @@ enum ct_socket_flags {
 	CT_SOCKET_LISTENS = 1 << 0,
 };
 
+/* Which sockets of a process are asked for. */
+enum ct_socket_wanted {
+	CT_SOCKETS_UNREAD,   /* in which work lies */
+	CT_SOCKETS_SERVING,  /* by which requests come to it */
+	CT_SOCKETS_OUTBOUND, /* whose peers it waits for */
+};
+
 struct ct_socket {
 	struct ct_header header;
 	__u64 inode;
 	__u64 position; /* where in the stream reading stands: it changes whenever something is read
 			 */
+	__u64 age_ns;	/* CT_SOCKETS_OUTBOUND: since it sent; at least, to a tick */
 	__u32 tgid, fd;
 	__u32 waiting; /* bytes unread, or connections not accepted */
 	__u32 room;    /* connections that the backlog holds */
@@ -272,6 +279,7 @@ struct ct_socket {
 /* Set by user space before the programs are loaded. */
 struct ct_request_config {
 	__u64 slow_ns;		      /* what took, or takes, longer is reported */
+	__u64 close_ns;		      /* what takes longer may become slow */
 	__u64 tick_ns;		      /* of the kernel's clock */
 	__u32 status_min, status_max; /* answers with these are reported, however fast */
 	__u32 report_all;	      /* every answer is reported */
@@ -379,7 +387,7 @@ _Static_assert(sizeof(struct ct_site) == 24, "ABI");
 _Static_assert(sizeof(struct ct_call_key) == 16, "ABI");
 _Static_assert(sizeof(struct ct_call) == 48, "ABI");
 _Static_assert(sizeof(struct ct_request) == 32 + 56 + 16 + 16 + 32 + 400, "ABI");
-_Static_assert(sizeof(struct ct_socket) == 32 + 16 + 20 + 8 + 32 + 4, "ABI");
+_Static_assert(sizeof(struct ct_socket) == 32 + 24 + 20 + 8 + 32 + 4, "ABI");
 _Static_assert(sizeof(struct ct_header) == 32, "ABI");
 _Static_assert(sizeof(struct ct_process) == 152, "ABI");
 _Static_assert(

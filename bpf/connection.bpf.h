@@ -13,17 +13,18 @@
 #define SHORT_SIZE 640 /* with the rest and the kernel's own element an allocation of 1 KiB */
 
 enum connection_flags {
-	IN_FLIGHT = 1 << 0, /* a client's: its peer has not answered */
+	IN_FLIGHT = 1 << 0, /* a client's, of AF_UNIX: its peer has read what it sent */
 	EXEMPT = 1 << 1,    /* for good: an upgraded connection, a tunnel, HTTP/2 */
 	ONE_WAY = 1 << 2,   /* until something is sent */
 	HEAD_GAP = 1 << 3,  /* bytes of the head could not be read */
 	PIPELINED = 1 << 4,
 	CONNECT = 1 << 5,    /* becomes a tunnel when it is answered */
 	SHORT_HEAD = 1 << 6, /* all that came of it is in the connection */
+	MAY_GO_ON = 1 << 7,  /* what was sent may have been a 100 Continue */
 };
 
 struct connection {
-	__u64 first_ns, last_ns; /* of the request; a client's: last_ns of what it sent */
+	__u64 first_ns, last_ns; /* of the request; a client's: last_ns of what its peer read */
 	__u64 looked_ns;	 /* when an answer was looked at last */
 	__u64 number;		 /* of requests, those that were put off as well */
 	__u64 bytes;
@@ -33,7 +34,8 @@ struct connection {
 	__u64 exchanges; /* requests that were answered */
 	__u64 goroutine;
 	__u64 unread_since; /* the last_ns after which a scan saw unread bytes */
-	__u32 tgid, tid;    /* who read, or (client) sent, last */
+	__u32 tgid, tid;    /* who read last */
+	__u32 sent;	    /* as sent_of() had it, at the last look */
 	__u32 reads;	    /* since something was sent */
 	__u32 skip;	    /* bytes of a TLS record that asks for no answer */
 	__u8 end;	    /* enum end */
@@ -111,24 +113,25 @@ static __always_inline bool current_is_watched(void)
 	return mark->flags & CT_MARK_WATCHED;
 }
 
-/* The state of a connection whose process is watched. New ones begin here, at the end that is
- * BEGINNING: a server begins by reading, a client by sending. Most sockets have no storage of
- * anybody's, which is seen without a call, as is the end of most. */
-static __always_inline struct connection *connection_of(struct sock *sk, enum end beginning)
+/* The state of a connection, if it has one. Most sockets have no storage of anybody's, which is
+ * seen without a call. */
+static __always_inline struct connection *known_connection(struct sock *sk)
 {
-	struct connection *c = NULL;
+	return sk->sk_bpf_storage ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
+}
+
+/* As known_connection(); it begins where a watched process reads for the first time. */
+static __always_inline struct connection *connection_of(struct sock *sk)
+{
+	struct connection *c = known_connection(sk);
 	enum end end;
 
-	if (sk->sk_bpf_storage)
-		c = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (c)
 		return c;
-	if (sk->__sk_common.skc_family != AF_UNIX && end_of(sk) != beginning)
-		return NULL;
 	if (!current_is_watched() || !is_stream(sk))
 		return NULL;
 	end = end_of(sk);
-	if (end != beginning)
+	if (end == END_NONE)
 		return NULL;
 	c = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!c) {
@@ -137,7 +140,56 @@ static __always_inline struct connection *connection_of(struct sock *sk, enum en
 	}
 	c->end = end;
 	c->cookie = bpf_get_socket_cookie(sk);
+	c->sent = sent_of(sk);
 	return c;
+}
+
+/* Since when a TCP connection waits for its peer, in the kernel's ticks modulo 2^32. Of what is
+ * sent again and again the last time is known, and the time to the next, which doubles each time.
+ */
+static __always_inline __u32 waits_since(struct tcp_sock *tp)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)tp;
+	__u32 next = icsk->icsk_rto, since = tp->lsndtime;
+
+	since -= next - (next >> (icsk->icsk_retransmits & 31));
+	return (__s32)(tp->rcv_tstamp - since) > 0 && icsk->icsk_retransmits ? tp->rcv_tstamp
+									     : since;
+}
+
+/* Whether the peer owes an answer: since the last reading something was sent. Where nothing was
+ * read since the watch began, the times tell, which are those of ticks. */
+static __always_inline bool peer_owes(struct tcp_sock *tp, struct connection *c)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)tp;
+
+	if (c)
+		return tp->write_seq != c->sent;
+	if (!tp->bytes_received)
+		return tp->data_segs_out;
+	return (__s32)(tp->lsndtime - icsk->icsk_ack.lrcvtime) > 0;
+}
+
+/* A connection that the process made, and whose peer it waits for. */
+static __always_inline bool fill_outbound(struct ct_socket *out, struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct connection *c = known_connection(sk);
+	__u32 ticks;
+
+	if (end_of(sk) != END_CLIENT)
+		return false;
+	if (!tp) {
+		if (!c || !(c->flags & IN_FLIGHT))
+			return false;
+		out->age_ns = tick_age(c->last_ns, tick_time());
+		return true;
+	}
+	if (sk->__sk_common.skc_state != TCP_ESTABLISHED || !peer_owes(tp, c))
+		return false;
+	ticks = (__u32)bpf_jiffies64() - waits_since(tp);
+	out->age_ns = ticks ? (ticks - 1) * request_config.tick_ns : 0;
+	return true;
 }
 
 static __always_inline __u64 current_goroutine(__u32 tgid)

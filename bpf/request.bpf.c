@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Requests in flight: what a server has read and not answered. The state lies with the socket and
  * is freed with it. Bytes that come in begin a request or go on with it, bytes that go out are its
- * answer, whichever thread sends them. */
+ * answer, whichever thread sends them, and whether or not that is seen (unseen.bpf.h). */
 #include "common.bpf.h"
 
 #include <bpf/bpf_endian.h>
 
 extern const volatile struct ct_request_config request_config;
 
+#include "answer.bpf.h"
 #include "connection.bpf.h"
 #include "request_record.bpf.h"
 #include "tls.bpf.h"
+#include "unseen.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -25,14 +27,6 @@ const volatile struct ct_request_config request_config = {};
  * this long after the first, had no answer. */
 #define ONE_WAY_READS 8
 #define ONE_WAY_NS    200000000ULL
-
-/* Answers of each process since it was first seen, for a share of them. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u32);
-	__type(value, __u64);
-} answers SEC(".maps");
 
 static __always_inline void leave_one_way(struct connection *c, __u64 now)
 {
@@ -115,6 +109,7 @@ static __always_inline void queue(struct connection *c, struct task_struct *task
 	}
 	c->queue[c->queued & (QUEUE_SIZE - 1)] = now;
 	c->queued++;
+	sends_wanted = 1;
 	take_thread(c, task);
 }
 
@@ -147,25 +142,14 @@ static __always_inline bool may_begin(
 	       is_http2(start) || !b->address || (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
 }
 
-static __always_inline void read_start(struct buffer *b, __u8 start[16])
-{
-	__u32 n = b->size < 16 ? b->size : 16;
-
-	barrier_var(n); /* or the compiler drops the check by which the verifier sees the bound */
-	if (n > 16)
-		return;
-	if (b->address && bpf_probe_read_user(start, n, (void *)b->address))
-		b->address = 0;
-}
-
 /* What may be a request, and short, is read to where it stays, which is one reading instead of two.
  * False: it is only in START. */
 static __always_inline bool read_request(struct connection *c, struct buffer *b, __u8 start[16])
 {
 	__u32 n = b->size;
 
-	barrier_var(n); /* as above */
-	if (c->flags & IN_FLIGHT || !b->address || n < 16 || n > SHORT_SIZE ||
+	barrier_var(n); /* as in read_start() */
+	if (c->flags & (IN_FLIGHT | MAY_GO_ON) || !b->address || n < 16 || n > SHORT_SIZE ||
 		bpf_probe_read_user(c->head, n, (void *)b->address)) {
 		read_start(b, start);
 		return false;
@@ -175,31 +159,29 @@ static __always_inline bool read_request(struct connection *c, struct buffer *b,
 	return true;
 }
 
-static __always_inline int received(struct sock *sk, int bytes, int flags)
+/* Bytes of the one before: its answer was none. */
+static __always_inline bool goes_on(struct connection *c, const __u8 start[16])
+{
+	bool may = c->flags & MAY_GO_ON;
+
+	c->flags &= ~MAY_GO_ON;
+	return may && !is_method(start) && !is_any_method(start);
+}
+
+static __always_inline void take_request(
+	struct sock *sk, struct connection *c, __u32 bytes, __u64 now)
 {
 	__u8 start[16] __attribute__((aligned(8))) = {};
-	struct task_struct *task;
-	struct connection *c;
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct buffer b;
 	bool is_short;
-	__u64 now;
 
-	if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
-		return 0;
-	c = connection_of(sk, END_SERVER);
-	if (!c || c->flags & (EXEMPT | ONE_WAY))
-		return 0;
-	now = tick_time();
-	if (c->end == END_CLIENT) {
-		c->flags &= ~IN_FLIGHT;
-		c->bytes += bytes;
-		return 0;
-	}
-	task = bpf_get_current_task_btf();
 	find_buffer(&b, task, bytes);
 	is_short = read_request(c, &b, start);
 	if (is_silence(c, start, bytes))
-		return 0;
+		return;
+	if (goes_on(c, start))
+		c->flags |= IN_FLIGHT;
 	if (!(c->flags & IN_FLIGHT)) {
 		if (may_begin(c, &b, start, bytes))
 			begin(sk, c, task, &b, is_short, start, bytes, now);
@@ -208,140 +190,44 @@ static __always_inline int received(struct sock *sk, int bytes, int flags)
 	} else {
 		go_on(sk, c, task, &b, bytes, now);
 	}
-	return 0;
 }
 
-static __always_inline bool wants_status(__u32 status)
-{
-	return status && status >= request_config.status_min && status <= request_config.status_max;
-}
-
-static __always_inline void report_answer(
-	struct sock *sk, struct connection *c, __u32 status, __u64 now)
-{
-	__u32 which = WORKPLACE_ANSWER;
-	struct work *w = bpf_map_lookup_elem(&works, &which);
-	const __u32 head = sizeof(struct ct_header);
-	struct ct_request *out;
-
-	if (!w)
-		return;
-	if (!describe(w, which, sk, c, now) && !request_config.report_all && !wants_status(status))
-		return;
-	out = reserve(&events, CT_REQUEST, sizeof(*out), CT_LOSS_EVENT_RING_FULL);
-	if (!out)
-		return;
-	w->out.status = status;
-	bpf_probe_read_kernel((void *)out + head, sizeof(*out) - head, (void *)&w->out + head);
-	bpf_ringbuf_submit(out, 0);
-}
-
-static __always_inline void count_answer(__u32 tgid)
-{
-	__u64 *n = bpf_map_lookup_elem(&answers, &tgid), one = 1;
-
-	if (n)
-		__sync_fetch_and_add(n, 1);
-	else
-		bpf_map_update_elem(&answers, &tgid, &one, BPF_ANY);
-}
-
-/* The next of the requests that were sent ahead: its clock runs from now on. */
-static __always_inline void take_next(struct connection *c, __u64 now)
-{
-	if (!c->queued)
-		return;
-	c->first_ns = c->queue[0];
-	c->queue[0] = c->queue[1];
-	c->queue[1] = c->queue[2];
-	c->queue[2] = c->queue[3];
-	c->queued--;
-	c->number++;
-	c->last_ns = now;
-	c->bytes = 0;
-	c->flags |= IN_FLIGHT | PIPELINED;
-}
-
-/* Interim answers are shorter, but for those with fields: 101 and 103. For these a connection's
- * answers are looked at once a tick, which are all but where they are very many. */
-#define INTERIM_SIZE 64
-
-/* Some server here does: all answers are looked at. */
-__u32 interim_seen;
-
-/* Whether these bytes answer the request in flight; *STATUS is HTTP's, 0: not known. */
-static __always_inline bool is_answer(struct connection *c, __u32 bytes, __u32 *status)
-{
-	__u8 start[16] __attribute__((aligned(8))) = {};
-	struct buffer b;
-
-	if (c->protocol != CT_PROTOCOL_HTTP)
-		return true;
-	find_buffer(&b, bpf_get_current_task_btf(), bytes);
-	read_start(&b, start);
-	*status = status_of(start);
-	if (*status >= 100 && *status < 200 && bytes >= INTERIM_SIZE)
-		interim_seen = 1;
-	if (*status == 101 || (c->flags & CONNECT && *status >= 200 && *status < 300))
-		c->flags |= EXEMPT;
-	else if (*status >= 100 && *status < 200)
-		return false;
-	/* Behind another's answer, whose body may still be on its way, only a head counts. */
-	return *status || !(c->flags & PIPELINED);
-}
-
-/* What is sent has to be looked at; mostly it is not, and is an answer. */
-static __always_inline bool is_looked_at(struct connection *c, __u32 bytes, bool slow, __u64 now)
-{
-	bool is_due = c->looked_ns != now;
-
-	c->looked_ns = now;
-	return slow || is_due || bytes < INTERIM_SIZE || interim_seen ||
-	       c->flags & (PIPELINED | CONNECT) || request_config.status_max;
-}
-
-static __always_inline int sent(struct sock *sk, int bytes)
+static __always_inline int received(struct sock *sk, int bytes, int flags, bool has_cast)
 {
 	struct connection *c;
-	__u32 status = 0;
-	bool slow;
-	__u64 now;
+	__u32 sent;
 
-	if (bytes <= 0)
+	if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
-	c = connection_of(sk, END_CLIENT);
+	if (sk->__sk_common.skc_family == AF_UNIX && sk->sk_type == SOCK_STREAM)
+		notice_at_peer(sk, bytes);
+	c = connection_of(sk);
 	if (!c)
 		return 0;
-	now = tick_time();
 	if (c->end == END_CLIENT) {
-		c->last_ns = now;
-		c->number++;
-		c->flags |= IN_FLIGHT;
-		c->bytes = 0;
-		take_thread(c, bpf_get_current_task_btf());
+		c->sent = sent_of(sk);
+		c->flags &= ~IN_FLIGHT;
 		return 0;
 	}
-	c->reads = 0;
-	c->flags &= ~ONE_WAY;
-	if (!(c->flags & IN_FLIGHT))
-		return 0;
-	slow = tick_age(c->last_ns, now) >= request_config.slow_ns || request_config.report_all;
-	if (is_looked_at(c, bytes, slow, now) && !is_answer(c, bytes, &status))
-		return 0;
-	if (request_config.count_answers)
-		count_answer(c->tgid);
-	if (slow || wants_status(status))
-		report_answer(sk, c, status, now);
-	c->exchanges++;
-	c->flags &= ~(IN_FLIGHT | PIPELINED);
-	take_next(c, now);
+	if (!tells_sent(sk)) {
+		sends_wanted = 1;
+		if (!sends_seen)
+			return 0;
+	}
+	sent = has_cast ? sent_of_cast(sk) : sent_of(sk);
+	if (!sends_seen)
+		notice_answer(c, sent);
+	else if (!(c->flags & IN_FLIGHT))
+		c->sent = sent; /* what was sent by ways that have no hook */
+	if (!(c->flags & (EXEMPT | ONE_WAY)))
+		take_request(sk, c, bytes, tick_time());
 	return 0;
 }
 
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(request_received, struct sock *sk, int bytes, int flags)
 {
-	return received(sk, bytes, flags);
+	return received(sk, bytes, flags, true);
 }
 
 SEC("?tp_btf/sock_send_length")
@@ -358,7 +244,7 @@ int BPF_PROG(
 {
 	struct sock *sk = sock->sk;
 
-	return sk ? received(sk, bytes, flags) : 0;
+	return sk ? received(sk, bytes, flags, false) : 0;
 }
 
 SEC("?fexit/inet6_recvmsg")
@@ -367,7 +253,7 @@ int BPF_PROG(
 {
 	struct sock *sk = sock->sk;
 
-	return sk ? received(sk, bytes, flags) : 0;
+	return sk ? received(sk, bytes, flags, false) : 0;
 }
 
 SEC("?fexit/unix_stream_recvmsg")
@@ -376,7 +262,7 @@ int BPF_PROG(
 {
 	struct sock *sk = sock->sk;
 
-	return sk ? received(sk, bytes, flags) : 0;
+	return sk ? received(sk, bytes, flags, false) : 0;
 }
 
 SEC("?fexit/inet_sendmsg")
@@ -424,14 +310,33 @@ static __always_inline bool is_still_watched(struct connection *c)
 	return mark->flags & CT_MARK_WATCHED && mark->start_ticks == c->start_ns / NSEC_PER_TICK;
 }
 
-/* A request that is due to be reported, or a peer that has not answered for half as long; LAST is
- * when its clock began. */
 static __always_inline bool is_due(struct connection *c, __u64 last, __u64 now)
 {
-	__u64 slow = request_config.slow_ns;
+	return c->flags & IN_FLIGHT && tick_age(last, now) >= request_config.slow_ns;
+}
 
-	return c->flags & IN_FLIGHT &&
-	       tick_age(last, now) >= (c->end == END_CLIENT ? slow / 2 : slow);
+/* So many times the limit its answer is waited for; it was told long before. */
+#define LATE_TIMES 10
+
+/* What was sent meanwhile, and whether that is to be seen from now on. */
+static __always_inline void look(struct sock *sk, struct connection *c, __u64 now)
+{
+	__u64 age;
+
+	if (!sends_seen && !tells_sent(sk)) {
+		c->flags &= ~(IN_FLIGHT | PIPELINED);
+		c->queued = 0;
+	} else if (!sends_seen) {
+		notice_answer(c, sent_of(sk));
+		if (sk->__sk_common.skc_family == AF_UNIX)
+			notice_unread_answer(sk, c);
+	}
+	if (!(c->flags & IN_FLIGHT))
+		return;
+	age = tick_age(c->last_ns, now);
+	if (c->queued || c->flags & PIPELINED ||
+		(age >= request_config.close_ns && age / LATE_TIMES <= request_config.slow_ns))
+		sends_wanted = 1;
 }
 
 SEC("?iter/bpf_sk_storage_map")
@@ -444,10 +349,12 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 	__u64 last, now;
 
 	/* A closed one may stay for minutes, for what its peer has not taken. */
-	if (!c || !sk || !sk->sk_socket || !is_still_watched((struct connection *)c))
+	if (!c || !sk || !sk->sk_socket || c->end != END_SERVER ||
+		!is_still_watched((struct connection *)c))
 		return 0;
-	last = c->last_ns;
 	now = tick_time();
+	look(sk, (struct connection *)c, now);
+	last = c->last_ns;
 	if (!is_due((struct connection *)c, last, now))
 		return 0;
 	w = bpf_map_lookup_elem(&works, &which);
@@ -460,17 +367,32 @@ int request_scan(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
-/* Which process `request_sockets` is asked about, and whether about all sockets by which requests
- * come to it; user space sets both before each pass. */
+/* Which process `request_sockets` is asked about, and for what; user space sets them before each
+ * pass. */
 __u32 sockets_tgid;
-__u32 sockets_serving;
+__u32 sockets_wanted; /* enum ct_socket_wanted */
+__u64 sockets_age_ns;
 
 static __always_inline bool serves(struct sock *sk)
 {
 	return sk->__sk_common.skc_state == TCP_LISTEN || end_of(sk) == END_SERVER;
 }
 
-/* Work that lies in the sockets of one process, which nobody reads or accepts. */
+/* Whether the socket is one of those that are asked for; *OUT has something about it then. */
+static __always_inline bool fill_wanted(struct ct_socket *out, struct sock *sk)
+{
+	if (sockets_wanted == CT_SOCKETS_OUTBOUND) {
+		fill_addresses(sk, out->local, out->peer, &out->local_port, &out->peer_port);
+		return fill_outbound(out, sk) && out->age_ns >= sockets_age_ns;
+	}
+	if (sockets_wanted == CT_SOCKETS_SERVING ? !serves(sk)
+						 : sk->__sk_common.skc_family == AF_UNIX)
+		return false;
+	fill_socket(out, sk);
+	return sockets_wanted == CT_SOCKETS_SERVING || out->waiting;
+}
+
+/* Sockets of one process: work that lies in them, or what it waits for itself. */
 SEC("?iter/task_file")
 int request_sockets(struct bpf_iter__task_file *ctx)
 {
@@ -484,12 +406,14 @@ int request_sockets(struct bpf_iter__task_file *ctx)
 		return 0;
 	sock = bpf_sock_from_file(file);
 	sk = sock ? sock->sk : NULL;
-	if (!sk || !is_stream(sk) ||
-		(sockets_serving ? !serves(sk) : sk->__sk_common.skc_family == AF_UNIX))
+	if (!sk || !is_stream(sk))
 		return 0;
 	__builtin_memset(&out, 0, sizeof(out));
-	fill_socket(&out, sk);
-	if (!sockets_serving && !out.waiting)
+	out.header.kind = CT_SOCKET;
+	out.header.size = sizeof(out);
+	out.header.time_ns = bpf_ktime_get_boot_ns();
+	out.family = sk->__sk_common.skc_family;
+	if (!fill_wanted(&out, sk))
 		return 0;
 	out.tgid = task->tgid;
 	out.fd = ctx->fd;

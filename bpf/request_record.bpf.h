@@ -75,8 +75,6 @@ static __always_inline void fill_request(
 	out->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (c->flags & PIPELINED)
 		out->flags |= CT_REQUEST_PIPELINED;
-	if (c->end == END_CLIENT)
-		out->flags |= CT_REQUEST_CLIENT;
 	fill_addresses(sk, out->local, out->peer, &out->local_port, &out->peer_port);
 }
 
@@ -88,7 +86,7 @@ static __always_inline bool describe(
 	__u32 size;
 
 	fill_request(&w->out, sk, c, now);
-	if (c->end == END_CLIENT || c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
+	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
 		return true;
 	if (!find_head(sk, c, &bytes, &size))
 		return true;

@@ -7,15 +7,19 @@
 #include "arch.bpf.h"
 #include "common.bpf.h"
 
-#define AF_UNIX	       1
-#define AF_INET	       2
-#define AF_INET6       10
-#define SOCK_STREAM    1
-#define TCP_CLOSE_WAIT 8 /* include/net/tcp_states.h */
-#define TCP_LAST_ACK   9
-#define TCP_LISTEN     10
-#define TCP_CLOSING    11
-#define IPPROTO_MPTCP  262
+#define AF_UNIX		1
+#define AF_INET		2
+#define AF_INET6	10
+#define SOCK_STREAM	1
+#define TCP_ESTABLISHED 1 /* include/net/tcp_states.h */
+#define TCP_CLOSE_WAIT	8
+#define TCP_LAST_ACK	9
+#define TCP_LISTEN	10
+#define TCP_CLOSING	11
+#define IPPROTO_TCP	6
+#define IPPROTO_MPTCP	262
+
+extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym __weak; /* since 6.2 */
 
 enum end {
 	END_NONE, /* a pair of sockets, or not a stream */
@@ -51,6 +55,20 @@ static __always_inline enum end unix_end_of(struct unix_sock *u)
 	return others && (!own || is_shared(others)) ? END_CLIENT : END_NONE;
 }
 
+/* Since 5.16. */
+static __always_inline bool knows_unix_peers(void)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_unix_sock);
+}
+
+/* The other end of a Unix connection, which lives as long as this one; NULL: it is not known. */
+static __always_inline struct sock *unix_peer(struct sock *sk)
+{
+	struct unix_sock *u = knows_unix_peers() ? bpf_skc_to_unix_sock(sk) : NULL;
+
+	return u ? u->peer : NULL;
+}
+
 /* An accepted socket is a copy of its listener: it keeps the size of the listener's backlog. */
 static __always_inline enum end end_of(struct sock *sk)
 {
@@ -77,6 +95,30 @@ static __always_inline __u32 unread_of(struct sock *sk)
 		return 0;
 	n = BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
 	return n && has_ended(sk) ? n - 1 : n;
+}
+
+/* How much its process has put into a socket, modulo 2^32; 0: this kind does not tell. */
+static __always_inline __u32 sent_of(struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	if (tp)
+		return tp->write_seq;
+	if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_type_exists(struct mptcp_sock))
+		return BPF_CORE_READ((struct mptcp_sock *)sk, write_seq);
+	return 0;
+}
+
+/* The same without a call, for what each read goes through; for kernels since 6.2 alone, which is
+ * for the programs of the tracepoints. */
+static __always_inline __u32 sent_of_cast(struct sock *sk)
+{
+	struct tcp_sock *tp;
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return sent_of(sk);
+	tp = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
+	return tp->write_seq;
 }
 
 static __always_inline void fill_addresses(
@@ -113,10 +155,6 @@ static __always_inline void fill_socket(struct ct_socket *out, struct sock *sk)
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	struct sock *queue;
 
-	out->header.kind = CT_SOCKET;
-	out->header.size = sizeof(*out);
-	out->header.time_ns = bpf_ktime_get_boot_ns();
-	out->family = sk->__sk_common.skc_family;
 	if (sk->__sk_common.skc_state == TCP_LISTEN) {
 		queue = queue_of(sk);
 		out->flags = CT_SOCKET_LISTENS;
@@ -184,6 +222,18 @@ static __always_inline void find_buffer(struct buffer *b, struct task_struct *ta
 			read_vector(b, vector, bytes);
 		return;
 	}
+}
+
+/* The first bytes there; where they cannot be read, the buffer is not known. */
+static __always_inline void read_start(struct buffer *b, __u8 start[16])
+{
+	__u32 n = b->size < 16 ? b->size : 16;
+
+	barrier_var(n); /* or the compiler drops the check by which the verifier sees the bound */
+	if (n > 16)
+		return;
+	if (b->address && bpf_probe_read_user(start, n, (void *)b->address))
+		b->address = 0;
 }
 
 #endif

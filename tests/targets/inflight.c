@@ -2,7 +2,8 @@
 /* inflight SLOW_MS PID…: prints a JSON line for each request of these processes (and of what they
  * fork) that crosses SLOW_MS, for each slow answer, for work
  * that lies unread so long, and at the end (SIGTERM, or end of input) for
- * what was lost. */
+ * what was lost. STEADY in the environment: ready is said once what is sent is no longer looked at.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -34,7 +35,6 @@ struct watched {
 
 struct seen {
 	uint64_t cookie, number;
-	bool client;
 };
 
 static void print(json_t *line)
@@ -69,6 +69,26 @@ static json_t *describe(const char *kind, const struct request *r)
 	return line;
 }
 
+static void print_peers(struct requests *requests, pid_t pid)
+{
+	struct outbound *peers = NULL;
+	char text[ENDPOINT_TEXT];
+	size_t n = 0;
+
+	if (requests_outbound(requests, pid, 500 * NSEC_PER_MSEC, &peers, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		json_t *line = json_object();
+
+		json_put_text(line, "kind", "peer");
+		json_put_int(line, "pid", pid);
+		json_put_int(line, "age_ms", (int64_t)(peers[i].age_ns / NSEC_PER_MSEC));
+		json_put_text(line, "peer", endpoint_format(&peers[i].peer, text, sizeof(text)));
+		print(line);
+	}
+	free(peers);
+}
+
 static void print_crossing(struct requests *requests, const struct request *r)
 {
 	static const char *const holders[] = {
@@ -78,7 +98,7 @@ static void print_crossing(struct requests *requests, const struct request *r)
 	};
 	_cleanup_process_ struct process p = PROCESS_NONE;
 	struct thread_wait wait = {.call = -1};
-	json_t *line = describe(r->client ? "peer" : "slow", r);
+	json_t *line = describe("slow", r);
 	char *call;
 
 	if (process_open(r->pid, &p) == 0) {
@@ -89,6 +109,7 @@ static void print_crossing(struct requests *requests, const struct request *r)
 		json_put_text(line, "channel", wait.channel);
 		free(call);
 	}
+	print_peers(requests, r->pid);
 	print(line);
 }
 
@@ -98,7 +119,7 @@ static bool is_new(struct seen *seen, size_t *n, const struct request *r)
 		if (seen[i].cookie == r->cookie && seen[i].number == r->number)
 			return false;
 	if (*n < SEEN_MAX)
-		seen[(*n)++] = (struct seen){r->cookie, r->number, r->client};
+		seen[(*n)++] = (struct seen){r->cookie, r->number};
 	return true;
 }
 
@@ -179,10 +200,34 @@ static void add_go(struct requests *requests, pid_t pid)
 		requests_add_go(requests, pid, offset);
 }
 
+static void print_sends(bool seen)
+{
+	json_t *line = json_object();
+
+	json_put_text(line, "kind", "sends");
+	json_put_bool(line, "seen", seen);
+	print(line);
+}
+
+/* What is sent is looked at during the first second, too. */
+static int await_steady(struct requests *requests, uint64_t slow_ns)
+{
+	const struct request *found;
+	size_t n;
+	int r = 0;
+
+	while (r >= 0 && requests_sees_sends(requests)) {
+		poll(NULL, 0, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC));
+		r = requests_scan(requests, &found, &n);
+	}
+	return r;
+}
+
 static int run(uint64_t slow_ns, struct requests *requests, char **pids, size_t pid_count)
 {
 	struct watched *watched = calloc(pid_count, sizeof(*watched));
 	struct seen *seen = calloc(SEEN_MAX, sizeof(*seen));
+	bool seen_sends;
 	size_t n = 0;
 	sigset_t stop;
 	struct pollfd ends[2];
@@ -199,10 +244,17 @@ static int run(uint64_t slow_ns, struct requests *requests, char **pids, size_t 
 		add_go(requests, watched[i].pid);
 		r = unread_state_new(&watched[i].state);
 	}
+	if (r >= 0 && getenv("STEADY"))
+		r = await_steady(requests, slow_ns);
+	seen_sends = requests_sees_sends(requests);
 	puts("{\"kind\":\"ready\"}");
 	fflush(stdout);
 	while (r >= 0 && poll(ends, 2, (int)(requests_interval_ns(slow_ns) / NSEC_PER_MSEC)) == 0) {
 		r = pass(requests, seen, &n);
+		if (seen_sends != requests_sees_sends(requests)) {
+			seen_sends = !seen_sends;
+			print_sends(seen_sends);
+		}
 		for (size_t i = 0; r >= 0 && i < pid_count; i++)
 			r = pass_unread(requests, &watched[i], slow_ns);
 	}

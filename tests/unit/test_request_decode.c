@@ -44,8 +44,7 @@ Test(request_decode, fields)
 
 	cr_assert_eq(request_decode(&in, sizeof(in), &out), 0);
 	cr_assert(out.pid == 7 && out.tid == 8 && out.start_ticks == 7);
-	cr_assert(out.age_ns == 3000 && out.bytes_in == 10 && out.unread == 5 && !out.answered &&
-		  !out.client);
+	cr_assert(out.age_ns == 3000 && out.bytes_in == 10 && out.unread == 5 && !out.answered);
 	cr_assert_eq(strlen(out.path), CT_PATH_SIZE);
 	cr_assert_str_eq(out.method, "GET");
 	cr_assert_str_eq(endpoint_format(&out.peer, text, sizeof(text)), "10.0.0.1:80");

@@ -278,23 +278,19 @@ static struct in_flight_trip *begin_trip(
 	return trip;
 }
 
-/* PEERS are those that the process waits for, of the last scan. */
 static void add_request(struct in_flight *f, struct served *s, size_t rule, enum request_trip why,
-	const struct request *request, const struct request *peers, size_t peer_count)
+	const struct request *request)
 {
 	uint64_t folded;
 	struct in_flight_trip *trip = begin_trip(f, s, rule, TRIP_REQUEST, &folded);
 
 	if (!trip)
 		return;
-	trip->request = (struct request_report){.why = why,
-		.request = *request,
-		.wait = {.call = -1},
-		.peers = peers,
-		.peer_count = peer_count,
-		.folded = folded};
+	trip->request = (struct request_report){
+		.why = why, .request = *request, .wait = {.call = -1}, .folded = folded};
 	if (request->answered)
 		return;
+	in_flight_find_peers(f->requests, rule_of(f, rule)->request.slow_ns / 2, &trip->request);
 	in_flight_find_holder(f->requests, s->start_ticks, s->is_go, &trip->request);
 	if (trip->request.holder == HOLDER_THREAD)
 		trip->tid = request->tid;
@@ -324,7 +320,7 @@ static void take_answer(struct in_flight *f, const struct request *answer)
 		check_paths(f, s, i, answer);
 		why = request_state_answer(s->requests[i], answer, now);
 		if (why != REQUEST_TRIP_NONE)
-			add_request(f, s, i, why, answer, NULL, 0);
+			add_request(f, s, i, why, answer);
 	}
 }
 
@@ -355,9 +351,9 @@ static int keep_waiting(struct in_flight *f, const struct request *found, size_t
 
 		if (!s)
 			continue;
-		if (!found[i].client && !s->asked_go)
+		if (!s->asked_go)
 			ask_go(f, s);
-		if (found[i].client || in_flight_settled_tells(&f->settled, &found[i]))
+		if (in_flight_settled_tells(&f->settled, &found[i]))
 			f->waiting.v[f->waiting.n++] = found[i];
 	}
 	in_flight_settled_end(&f->settled);
@@ -380,9 +376,8 @@ static int scan(struct in_flight *f)
 
 static void judge_requests(struct in_flight *f, struct served *s, uint64_t now_ns)
 {
-	size_t n, peers;
-	const struct request *mine = in_flight_waiting_of(&f->waiting, s->pid, &n, &peers),
-			     *culprit;
+	size_t n;
+	const struct request *mine = in_flight_waiting_of(&f->waiting, s->pid, &n), *culprit;
 	uint64_t answered = 0;
 
 	if (f->plan.options.count_answers && requests_answered(f->requests, s->pid, &answered) < 0)
@@ -400,7 +395,7 @@ static void judge_requests(struct in_flight *f, struct served *s, uint64_t now_n
 		if (r < 0)
 			log_error("event=requests pid=%d errno=%d", s->pid, -r);
 		else if (why != REQUEST_TRIP_NONE && culprit)
-			add_request(f, s, i, why, culprit, mine + n, peers);
+			add_request(f, s, i, why, culprit);
 	}
 }
 

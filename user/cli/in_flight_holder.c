@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/in_flight_holder.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "lib/log.h"
 #include "target/process.h"
 
 void in_flight_find_holder(
@@ -22,6 +24,15 @@ void in_flight_find_holder(
 	if (report->holder == HOLDER_THREAD &&
 		wait_read_stack(p.procfd, report->request.tid, &report->stack) < 0)
 		report->stack = NULL;
+}
+
+void in_flight_find_peers(struct requests *requests, uint64_t age_ns, struct request_report *report)
+{
+	int r = requests_outbound(
+		requests, report->request.pid, age_ns, &report->peers, &report->peer_count);
+
+	if (r < 0 && r != -ESRCH)
+		log_error("event=outbound pid=%d errno=%d", report->request.pid, -r);
 }
 
 enum in_flight_claim in_flight_claim(const struct request *r)

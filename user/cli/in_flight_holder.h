@@ -11,6 +11,11 @@
  * kernel stack. IS_GO: the process is a Go program. */
 void in_flight_find_holder(
 	struct requests *requests, uint64_t start_ticks, bool is_go, struct request_report *report);
+/* And those whom the process waits for that long: half the limit, since its own call began later
+ * than the request. */
+void in_flight_find_peers(
+	struct requests *requests, uint64_t age_ns, struct request_report *report);
+
 /* Whom a slow request seems to wait for. */
 enum in_flight_claim {
 	CLAIM_OF_PROCESS,

@@ -8,9 +8,12 @@
 
 void in_flight_queue_clear(struct in_flight_queue *q)
 {
-	for (size_t i = 0; i < q->trip_count; i++)
-		if (q->trips[i].kind == TRIP_REQUEST)
+	for (size_t i = 0; i < q->trip_count; i++) {
+		if (q->trips[i].kind == TRIP_REQUEST) {
 			free(q->trips[i].request.stack);
+			free(q->trips[i].request.peers);
+		}
+	}
 	q->trip_count = q->trip_next = 0;
 	q->blind_count = q->blind_next = 0;
 }
@@ -122,8 +125,6 @@ static int compare_waiting(const void *a, const void *b)
 
 	if (x->pid != y->pid)
 		return x->pid < y->pid ? -1 : 1;
-	if (x->client != y->client)
-		return x->client ? 1 : -1;
 	return (x->age_ns < y->age_ns) - (x->age_ns > y->age_ns);
 }
 
@@ -132,12 +133,11 @@ void in_flight_waiting_sort(struct in_flight_waiting *w)
 	qsort(w->v, w->n, sizeof(*w->v), compare_waiting);
 }
 
-const struct request *in_flight_waiting_of(
-	const struct in_flight_waiting *w, pid_t pid, size_t *requests, size_t *peers)
+const struct request *in_flight_waiting_of(const struct in_flight_waiting *w, pid_t pid, size_t *n)
 {
 	size_t low = 0, high = w->n;
 
-	*requests = *peers = 0;
+	*n = 0;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -147,6 +147,6 @@ const struct request *in_flight_waiting_of(
 			high = middle;
 	}
 	for (size_t i = low; i < w->n && w->v[i].pid == pid; i++)
-		++*(w->v[i].client ? peers : requests);
+		++*n;
 	return w->v ? w->v + low : NULL;
 }

@@ -37,7 +37,7 @@ void in_flight_keys_sort(struct in_flight_keys *k);
 /* It was there, and no more of it has come since. */
 bool in_flight_keys_has(const struct in_flight_keys *k, const struct request *r);
 
-/* Requests that wait, by process; its peers, for which it waits, behind its requests. */
+/* Requests that wait, by process, the oldest first. */
 struct in_flight_waiting {
 	struct request *v;
 	size_t n;
@@ -47,6 +47,5 @@ struct in_flight_waiting {
 int in_flight_waiting_init(struct in_flight_waiting *w, size_t most);
 void in_flight_waiting_free(struct in_flight_waiting *w);
 void in_flight_waiting_sort(struct in_flight_waiting *w);
-/* That of one process: *REQUESTS of them, and behind them *PEERS. */
-const struct request *in_flight_waiting_of(
-	const struct in_flight_waiting *w, pid_t pid, size_t *requests, size_t *peers);
+/* Those of one process: *N of them. */
+const struct request *in_flight_waiting_of(const struct in_flight_waiting *w, pid_t pid, size_t *n);

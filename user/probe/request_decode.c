@@ -67,15 +67,13 @@ static void unmap(struct endpoint *e)
 	memset(e->address + 4, 0, sizeof(mapped));
 }
 
-static void decode_endpoints(const struct ct_request *in, struct request *out)
+static struct endpoint make_endpoint(uint16_t family, uint16_t port, const __u8 address[16])
 {
-	out->local.family = out->peer.family = in->family;
-	out->local.port = in->local_port;
-	out->peer.port = in->peer_port;
-	memcpy(out->local.address, in->local, sizeof(in->local));
-	memcpy(out->peer.address, in->peer, sizeof(in->peer));
-	unmap(&out->local);
-	unmap(&out->peer);
+	struct endpoint e = {.family = family, .port = port};
+
+	memcpy(e.address, address, sizeof(e.address));
+	unmap(&e);
+	return e;
 }
 
 static void decode_texts(const struct ct_request *in, struct request *out)
@@ -111,21 +109,27 @@ int request_decode(const void *record, size_t size, struct request *out)
 	out->unread = in->unread;
 	out->goroutine = in->goroutine;
 	out->answered = in->header.kind == CT_REQUEST;
-	out->client = in->flags & CT_REQUEST_CLIENT;
 	out->pipelined = in->flags & CT_REQUEST_PIPELINED;
 	out->redacted = in->flags & CT_REQUEST_REDACTED;
 	out->path_cut = in->flags & CT_REQUEST_PATH_CUT;
 	out->status = in->status;
-	decode_endpoints(in, out);
+	out->local = make_endpoint(in->family, in->local_port, in->local);
+	out->peer = make_endpoint(in->family, in->peer_port, in->peer);
 	decode_texts(in, out);
 	return 0;
+}
+
+static bool is_socket(const struct ct_socket *in, size_t size)
+{
+	return size >= sizeof(*in) && in->header.size == sizeof(*in) &&
+	       in->header.kind == CT_SOCKET;
 }
 
 int unread_decode(const void *record, size_t size, struct unread *out)
 {
 	const struct ct_socket *in = record;
 
-	if (size < sizeof(*in) || in->header.size != sizeof(*in) || in->header.kind != CT_SOCKET)
+	if (!is_socket(in, size))
 		return -EBADMSG;
 	*out = (struct unread){
 		.inode = in->inode,
@@ -134,12 +138,19 @@ int unread_decode(const void *record, size_t size, struct unread *out)
 		.waiting = in->waiting,
 		.room = in->room,
 		.listens = in->flags & CT_SOCKET_LISTENS,
-		.local = {.family = in->family, .port = in->local_port},
-		.peer = {.family = in->family, .port = in->peer_port},
+		.local = make_endpoint(in->family, in->local_port, in->local),
+		.peer = make_endpoint(in->family, in->peer_port, in->peer),
 	};
-	memcpy(out->local.address, in->local, sizeof(in->local));
-	memcpy(out->peer.address, in->peer, sizeof(in->peer));
-	unmap(&out->local);
-	unmap(&out->peer);
+	return 0;
+}
+
+int outbound_decode(const void *record, size_t size, struct outbound *out)
+{
+	const struct ct_socket *in = record;
+
+	if (!is_socket(in, size))
+		return -EBADMSG;
+	*out = (struct outbound){
+		.peer = make_endpoint(in->family, in->peer_port, in->peer), .age_ns = in->age_ns};
 	return 0;
 }

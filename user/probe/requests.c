@@ -3,13 +3,11 @@
 
 #include <abi.h>
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "request.skel.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/io.h"
@@ -17,20 +15,20 @@
 #include "probe/bpf_log.h"
 #include "probe/counters.h"
 #include "probe/request_decode.h"
+#include "probe/request_hooks.h"
 
 #define SCAN_MIN_NS (50 * NSEC_PER_MSEC)
 #define SCAN_MAX_NS (250 * NSEC_PER_MSEC)
 
-#define READ_AT_ONCE (1 << 16)
+/* Shorter limits are past before it is known that a request comes near them. */
+#define SENDS_MIN_NS (100 * NSEC_PER_MSEC)
 
-#define HOOKS_MAX 9
+#define READ_AT_ONCE (1 << 16)
 
 struct requests {
 	struct request_bpf *skeleton;
-	struct bpf_link *hooks[HOOKS_MAX];
-	size_t hook_count;
+	struct request_hooks hooks;
 	struct bpf_link *scan;
-	bool by_tracepoint;
 	struct ring_buffer *ring;
 	struct request answer; /* taken out of the ring, not handed out yet */
 	bool has_answer;
@@ -40,55 +38,6 @@ struct requests {
 	uint64_t undecodable;
 	uint64_t reported[CT_LOSS_MAX + 1]; /* losses told so far */
 };
-
-static bool has_type(const struct btf *btf, const char *name, unsigned int kind)
-{
-	return btf__find_by_name_kind(btf, name, kind) > 0;
-}
-
-struct hook {
-	struct bpf_program *program;
-	const char *function; /* at whose exit it runs */
-};
-
-/* Before 6.3. Where one of these functions is not, there is nothing that it would serve. */
-static void choose_exits(struct request_bpf *s, const struct btf *btf)
-{
-	const struct hook exits[] = {
-		{s->progs.exit_inet_sendmsg, "inet_sendmsg"},
-		{s->progs.exit_inet6_sendmsg, "inet6_sendmsg"},
-		{s->progs.exit_unix_sendmsg, "unix_stream_sendmsg"},
-		{s->progs.exit_inet_sendpage, "inet_sendpage"},
-		{s->progs.exit_inet_recvmsg, "inet_recvmsg"},
-		{s->progs.exit_inet6_recvmsg, "inet6_recvmsg"},
-		{s->progs.exit_unix_recvmsg, "unix_stream_recvmsg"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(exits); i++)
-		bpf_program__set_autoload(
-			exits[i].program, has_type(btf, exits[i].function, BTF_KIND_FUNC));
-}
-
-/* Tracing programs may keep state with a socket since 5.11, and know its cookie since 5.12, which
- * also brought the iterator that this looks for. */
-static int choose_hooks(struct request_bpf *s, bool *by_tracepoint)
-{
-	struct btf *btf = btf__load_vmlinux_btf();
-	int r = 0;
-
-	if (!btf)
-		return -errno;
-	*by_tracepoint = has_type(btf, "btf_trace_sock_recv_length", BTF_KIND_TYPEDEF);
-	if (!has_type(btf, "bpf_iter_bpf_sk_storage_map", BTF_KIND_FUNC) ||
-		!has_type(btf, "bpf_iter_task_vma", BTF_KIND_FUNC))
-		r = -EOPNOTSUPP;
-	bpf_program__set_autoload(s->progs.request_sent, *by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_received, *by_tracepoint);
-	if (!*by_tracepoint)
-		choose_exits(s, btf);
-	btf__free(btf);
-	return r;
-}
 
 /* Of the maps that all programs' headers bring along, these have nobody who uses them here. */
 static void leave_out_maps(struct request_bpf *s)
@@ -110,13 +59,14 @@ static int load(struct requests *r, const struct requests_options *options)
 	r->skeleton = s;
 	config = (struct ct_request_config *)&s->rodata->request_config;
 	config->slow_ns = options->slow_ns;
+	config->close_ns = options->slow_ns / 4;
 	config->tick_ns = clock_tick_ns();
 	config->status_min = options->status_min;
 	config->status_max = options->status_max;
 	config->report_all = options->every_answer;
 	config->count_answers = options->count_answers;
 	((struct ct_config *)&s->rodata->config)->watch_unmarked = options->watch_unmarked;
-	error = choose_hooks(s, &r->by_tracepoint);
+	error = request_hooks_choose(&r->hooks, s);
 	if (error < 0)
 		return error;
 	bpf_program__set_autoload(s->progs.request_scan, true);
@@ -137,29 +87,28 @@ static void iter_options(struct bpf_iter_attach_opts *o, union bpf_iter_link_inf
 	o->link_info_len = sizeof(*which);
 }
 
-static int attach(struct requests *r)
+/* Whether what is sent has to be seen all the time. */
+static bool needs_sends(const struct requests_options *o)
+{
+	return o->status_max || o->every_answer || o->count_answers || o->slow_ns < SENDS_MIN_NS;
+}
+
+/* Where no rule asks for requests, only for what lies unread, nothing is hooked in. */
+static int attach(struct requests *r, const struct requests_options *options)
 {
 	struct request_bpf *s = r->skeleton;
-	struct bpf_program *const hooks[] = {s->progs.request_sent, s->progs.exit_inet_sendmsg,
-		s->progs.exit_inet6_sendmsg, s->progs.exit_unix_sendmsg,
-		s->progs.exit_inet_sendpage, s->progs.request_received, s->progs.exit_inet_recvmsg,
-		s->progs.exit_inet6_recvmsg, s->progs.exit_unix_recvmsg};
 	union bpf_iter_link_info which = {.map.map_fd = (__u32)bpf_map__fd(s->maps.connections)};
-	struct bpf_iter_attach_opts options;
+	struct bpf_iter_attach_opts iter;
+	bool always = needs_sends(options);
 
-	iter_options(&options, &which);
-	/* Answers first: a request whose answer is missed would seem to wait for ever. */
-	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		struct bpf_link *link;
+	if (always || options->slow_ns < UINT64_MAX) {
+		int error = request_hooks_attach(&r->hooks, s, always);
 
-		if (!bpf_program__autoload(hooks[i]))
-			continue;
-		link = bpf_program__attach(hooks[i]);
-		if (!link)
-			return -errno;
-		r->hooks[r->hook_count++] = link;
+		if (error < 0)
+			return error;
 	}
-	r->scan = bpf_program__attach_iter(s->progs.request_scan, &options);
+	iter_options(&iter, &which);
+	r->scan = bpf_program__attach_iter(s->progs.request_scan, &iter);
 	return r->scan ? 0 : -errno;
 }
 
@@ -197,7 +146,7 @@ int requests_open(const struct requests_options *options, struct requests **out)
 	r->ring = ring_buffer__new(bpf_map__fd(r->skeleton->maps.events), take_answer, r, NULL);
 	if (!r->ring)
 		return -errno;
-	error = attach(r);
+	error = attach(r, options);
 	if (error < 0)
 		return error;
 	*out = TAKE_PTR(r);
@@ -208,8 +157,7 @@ void requests_close(struct requests *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < r->hook_count; i++)
-		bpf_link__destroy(r->hooks[i]);
+	request_hooks_detach(&r->hooks);
 	bpf_link__destroy(r->scan);
 	ring_buffer__free(r->ring);
 	request_bpf__destroy(r->skeleton);
@@ -220,7 +168,7 @@ void requests_close(struct requests *r)
 
 bool requests_by_tracepoint(const struct requests *r)
 {
-	return r->by_tracepoint;
+	return r->hooks.by_tracepoint;
 }
 
 int requests_add_go(struct requests *r, pid_t pid, uint32_t offset)
@@ -233,6 +181,11 @@ int requests_add_go(struct requests *r, pid_t pid, uint32_t offset)
 	if (error == 0)
 		r->skeleton->bss->go_count++;
 	return error;
+}
+
+bool requests_sees_sends(const struct requests *r)
+{
+	return r->hooks.sending.n;
 }
 
 uint64_t requests_interval_ns(uint64_t slow_ns)
@@ -260,6 +213,11 @@ static int decode_request(const void *record, size_t size, void *out)
 static int decode_unread(const void *record, size_t size, void *out)
 {
 	return unread_decode(record, size, out);
+}
+
+static int decode_outbound(const void *record, size_t size, void *out)
+{
+	return outbound_decode(record, size, out);
 }
 
 static int add_found(struct found *f, const void *record)
@@ -323,6 +281,7 @@ int requests_scan(struct requests *r, const struct request **out, size_t *n)
 
 	r->found = f.v;
 	r->found_room = f.room;
+	request_hooks_review(&r->hooks, r->skeleton, error == 0);
 	if (error < 0)
 		return error;
 	*out = f.v;
@@ -346,28 +305,36 @@ static struct bpf_link *attach_sockets(struct requests *r, pid_t pid)
 	return bpf_program__attach_iter(program, NULL);
 }
 
-static int read_sockets(struct requests *r, pid_t pid, bool serving, struct unread **out, size_t *n)
+/* The caller's to free() is what F holds afterwards. */
+static int read_sockets(struct requests *r, pid_t pid, enum ct_socket_wanted wanted,
+	uint64_t age_ns, struct found *f)
 {
-	struct found f = {
-		.size = sizeof(struct unread),
-		.record_size = sizeof(struct ct_socket),
-		.decode = decode_unread,
-		.undecodable = &r->undecodable,
-	};
 	struct bpf_link *link;
 	int error;
 
+	f->record_size = sizeof(struct ct_socket);
+	f->undecodable = &r->undecodable;
 	r->skeleton->bss->sockets_tgid = (__u32)pid;
-	r->skeleton->bss->sockets_serving = serving;
+	r->skeleton->bss->sockets_wanted = wanted;
+	r->skeleton->bss->sockets_age_ns = age_ns;
 	link = attach_sockets(r, pid);
 	if (!link)
 		return -errno;
-	error = read_pass(r, link, &f);
+	error = read_pass(r, link, f);
 	bpf_link__destroy(link);
-	if (error < 0) {
-		free(f.v);
+	if (error < 0)
+		free(f->v);
+	return error;
+}
+
+static int read_unread(
+	struct requests *r, pid_t pid, enum ct_socket_wanted wanted, struct unread **out, size_t *n)
+{
+	struct found f = {.size = sizeof(struct unread), .decode = decode_unread};
+	int error = read_sockets(r, pid, wanted, 0, &f);
+
+	if (error < 0)
 		return error;
-	}
 	*out = f.v;
 	*n = f.n;
 	return 0;
@@ -375,12 +342,34 @@ static int read_sockets(struct requests *r, pid_t pid, bool serving, struct unre
 
 int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *n)
 {
-	return read_sockets(r, pid, false, out, n);
+	return read_unread(r, pid, CT_SOCKETS_UNREAD, out, n);
 }
 
 int requests_serving(struct requests *r, pid_t pid, struct unread **out, size_t *n)
 {
-	return read_sockets(r, pid, true, out, n);
+	return read_unread(r, pid, CT_SOCKETS_SERVING, out, n);
+}
+
+static int compare_ages(const void *a, const void *b)
+{
+	uint64_t x = ((const struct outbound *)a)->age_ns, y = ((const struct outbound *)b)->age_ns;
+
+	return (x < y) - (x > y);
+}
+
+int requests_outbound(
+	struct requests *r, pid_t pid, uint64_t age_ns, struct outbound **out, size_t *n)
+{
+	struct found f = {.size = sizeof(struct outbound), .decode = decode_outbound};
+	int error = read_sockets(r, pid, CT_SOCKETS_OUTBOUND, age_ns, &f);
+
+	if (error < 0)
+		return error;
+	if (f.n)
+		qsort(f.v, f.n, sizeof(struct outbound), compare_ages);
+	*out = f.v;
+	*n = f.n;
+	return 0;
 }
 
 int requests_fd(const struct requests *r)

@@ -45,7 +45,6 @@ struct request {
 	uint64_t goroutine; /* 0: not known */
 	uint32_t unread;    /* bytes that lie in the socket */
 	bool answered;
-	bool client;	/* not a request: the process waits for PEER, to whom it sent */
 	bool pipelined; /* came behind another: method, path and ids are not known */
 	bool redacted;	/* a query or parameters were taken out of the path */
 	bool path_cut;
@@ -77,13 +76,17 @@ void requests_close(struct requests *r); /* NULL-safe */
 /* Whether every request is seen by tracepoints (Linux 6.3), or by the exits of two functions. */
 bool requests_by_tracepoint(const struct requests *r);
 
+/* Whether what is sent is being looked at, or only noticed afterwards: a hook there costs every
+ * process on the host, so there is one only while a request may become slow (a quarter of SLOW_NS),
+ * requests are pipelined, or the options ask for answers; and for a second in each minute. */
+bool requests_sees_sends(const struct requests *r);
+
 /* From now on requests of this process are told with the number of the goroutine that reads them;
  * OFFSET is as go_read_goid_offset() has it. 0 or -errno. */
 int requests_add_go(struct requests *r, pid_t pid, uint32_t offset);
 
-/* Those that have waited for SLOW_NS, and with `client` the peers that are waited for (for half of
- * that or more). One pass over all connections of watched processes; *OUT is good until the next
- * pass. 0 or -errno. */
+/* Those that have waited for SLOW_NS. One pass over all connections of watched processes; *OUT is
+ * good until the next pass. 0 or -errno. */
 int requests_scan(struct requests *r, const struct request **out, size_t *n);
 /* How long to wait between two passes, so that one that is due is seen in time. */
 uint64_t requests_interval_ns(uint64_t slow_ns);
@@ -115,6 +118,17 @@ int requests_unread(struct requests *r, pid_t pid, struct unread **out, size_t *
 /* The same for all sockets by which requests come to the process: its listeners, and the
  * connections that it accepted. */
 int requests_serving(struct requests *r, pid_t pid, struct unread **out, size_t *n);
+
+/* A peer that the process waits for: it has sent something there and nothing came back. */
+struct outbound {
+	struct endpoint peer;
+	uint64_t age_ns; /* since it sent: at least, the kernel's clock moves by ticks */
+};
+
+/* Those that it has waited for so long, the oldest first. Of Unix sockets those on which something
+ * came back before, once their peer has read. *OUT is the caller's to free(). 0 or -errno. */
+int requests_outbound(
+	struct requests *r, pid_t pid, uint64_t age_ns, struct outbound **out, size_t *n);
 
 /* As probe_losses(). */
 int requests_losses(struct requests *r, struct probe_loss out[PROBE_LOSSES_MAX]);

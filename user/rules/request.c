@@ -134,8 +134,6 @@ bool request_rule_wants(const struct request_rule *rule, const struct request *r
 {
 	bool has_path = request->path[0] != '\0';
 
-	if (request->client)
-		return false;
 	if (rule->paths.n && !(has_path && matches(&rule->paths, request->path)))
 		return false;
 	return !(has_path && matches(&rule->excludes, request->path));

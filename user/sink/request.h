@@ -18,14 +18,14 @@
 #include "probe/request_holder.h"
 #include "rules/request.h"
 
+/* STACK and PEERS are freed by who made the report. */
 struct request_report {
 	enum request_trip why;
 	struct request request;
 	enum request_holder holder; /* this and WAIT: of one that is not answered */
 	struct thread_wait wait;
 	char *stack; /* the kernel's of that thread, a line a function; NULL: not known */
-	/* The process' connections to others that it waits for; borrowed. */
-	const struct request *peers;
+	struct outbound *peers; /* that the process waits for, the oldest first */
 	size_t peer_count;
 	uint64_t folded;
 };

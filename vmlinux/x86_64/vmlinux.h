@@ -166,6 +166,10 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
+struct sk_buff_head {
+	__u32 qlen;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_type;
@@ -174,6 +178,7 @@ struct sock {
 	__u32 sk_max_ack_backlog;
 	struct socket *sk_socket;
 	struct bpf_local_storage *sk_bpf_storage;
+	struct sk_buff_head sk_receive_queue;
 };
 
 struct socket {
@@ -184,6 +189,11 @@ struct socket {
 struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
+	__u32 write_seq;
+	__u64 bytes_received;
+	__u32 data_segs_out;
+	__u32 lsndtime;
+	__u32 rcv_tstamp;
 };
 
 struct request_sock_queue {
@@ -192,10 +202,26 @@ struct request_sock_queue {
 
 struct inet_connection_sock {
 	struct request_sock_queue icsk_accept_queue;
+	struct {
+		__u8 pending;
+		__u8 quick;
+		__u8 pingpong;
+		__u8 retry;
+		__u32 ato;
+		__u32 lrcv_flowlabel;
+		__u32 dst_quick_ack;
+		__u32 unused;
+		__u32 lrcvtime;
+		__u16 last_seg_size;
+		__u16 rcv_mss;
+	} icsk_ack;
+	__u8 icsk_retransmits;
+	__u32 icsk_rto;
 };
 
 struct mptcp_sock {
 	struct sock *first;
+	__u64 write_seq;
 };
 
 struct unix_sock {

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "probe/request_hooks.h"
+
+#include <bpf/btf.h>
+#include <errno.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+/* What is sent is looked at for so long behind the last reason for it, */
+#define KEPT_NS (10 * NSEC_PER_SEC)
+/* and so often for so long without one: only there can be learned that a server gives interim
+ * answers. */
+#define SAMPLING_NS (1 * NSEC_PER_SEC)
+#define SAMPLED_NS  (60 * NSEC_PER_SEC)
+
+static bool has_type(const struct btf *btf, const char *name, unsigned int kind)
+{
+	return btf__find_by_name_kind(btf, name, kind) > 0;
+}
+
+struct hook {
+	struct bpf_program *program;
+	const char *function; /* at whose exit it runs */
+};
+
+/* Before 6.3. Where one of these functions is not, there is nothing that it would serve. */
+static void choose_exits(struct request_bpf *s, const struct btf *btf)
+{
+	const struct hook exits[] = {
+		{s->progs.exit_inet_sendmsg, "inet_sendmsg"},
+		{s->progs.exit_inet6_sendmsg, "inet6_sendmsg"},
+		{s->progs.exit_unix_sendmsg, "unix_stream_sendmsg"},
+		{s->progs.exit_inet_sendpage, "inet_sendpage"},
+		{s->progs.exit_inet_recvmsg, "inet_recvmsg"},
+		{s->progs.exit_inet6_recvmsg, "inet6_recvmsg"},
+		{s->progs.exit_unix_recvmsg, "unix_stream_recvmsg"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(exits); i++)
+		bpf_program__set_autoload(
+			exits[i].program, has_type(btf, exits[i].function, BTF_KIND_FUNC));
+}
+
+/* Tracing programs may keep state with a socket since 5.11, and know its cookie since 5.12, which
+ * also brought the iterator that this looks for. */
+int request_hooks_choose(struct request_hooks *h, struct request_bpf *s)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int r = 0;
+
+	if (!btf)
+		return -errno;
+	h->by_tracepoint = has_type(btf, "btf_trace_sock_recv_length", BTF_KIND_TYPEDEF);
+	if (!has_type(btf, "bpf_iter_bpf_sk_storage_map", BTF_KIND_FUNC) ||
+		!has_type(btf, "bpf_iter_task_vma", BTF_KIND_FUNC))
+		r = -EOPNOTSUPP;
+	bpf_program__set_autoload(s->progs.request_sent, h->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_received, h->by_tracepoint);
+	if (!h->by_tracepoint)
+		choose_exits(s, btf);
+	btf__free(btf);
+	return r;
+}
+
+static void detach(struct request_links *links)
+{
+	while (links->n)
+		bpf_link__destroy(links->v[--links->n]);
+}
+
+static int attach(struct request_links *links, struct bpf_program *const *programs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct bpf_link *link;
+
+		if (!bpf_program__autoload(programs[i]))
+			continue;
+		link = bpf_program__attach(programs[i]);
+		if (!link) {
+			int error = -errno;
+
+			detach(links);
+			return error;
+		}
+		links->v[links->n++] = link;
+	}
+	return 0;
+}
+
+static int attach_receiving(struct request_hooks *h, struct request_bpf *s)
+{
+	struct bpf_program *const programs[] = {s->progs.request_received,
+		s->progs.exit_inet_recvmsg, s->progs.exit_inet6_recvmsg,
+		s->progs.exit_unix_recvmsg};
+
+	return attach(&h->receiving, programs, ARRAY_SIZE(programs));
+}
+
+static int attach_sending(struct request_hooks *h, struct request_bpf *s)
+{
+	struct bpf_program *const programs[] = {s->progs.request_sent, s->progs.exit_inet_sendmsg,
+		s->progs.exit_inet6_sendmsg, s->progs.exit_unix_sendmsg,
+		s->progs.exit_inet_sendpage};
+
+	return attach(&h->sending, programs, ARRAY_SIZE(programs));
+}
+
+/* Answers first: a request whose answer is missed would seem to wait for ever. */
+int request_hooks_attach(struct request_hooks *h, struct request_bpf *s, bool always)
+{
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+	int r = attach_sending(h, s);
+
+	if (r < 0)
+		return r;
+	h->always = always;
+	h->until_ns = now + SAMPLING_NS;
+	h->sampling_ns = now + SAMPLED_NS;
+	s->bss->sends_seen = 1;
+	r = attach_receiving(h, s);
+	if (r < 0)
+		request_hooks_detach(h);
+	return r;
+}
+
+/* Until the next pass has noticed what was sent before, nothing is sure to be seen. */
+static void begin(struct request_hooks *h, struct request_bpf *s)
+{
+	int r = attach_sending(h, s);
+
+	if (r < 0 && !h->failed)
+		log_error("event=sends errno=%d", -r);
+	h->failed = r < 0;
+}
+
+static void end(struct request_hooks *h, struct request_bpf *s)
+{
+	s->bss->sends_seen = 0;
+	detach(&h->sending);
+}
+
+void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool whole)
+{
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+
+	if (h->always || !h->receiving.n || !whole)
+		return;
+	if (h->sending.n)
+		s->bss->sends_seen = 1;
+	if (now >= h->sampling_ns) {
+		h->sampling_ns = now + SAMPLED_NS;
+		if (h->until_ns < now + SAMPLING_NS)
+			h->until_ns = now + SAMPLING_NS;
+	}
+	if (s->bss->sends_wanted || s->bss->interim_seen)
+		h->until_ns = now + KEPT_NS;
+	s->bss->sends_wanted = 0;
+	if (!h->sending.n && now < h->until_ns)
+		begin(h, s);
+	else if (h->sending.n && now >= h->until_ns)
+		end(h, s);
+}
+
+void request_hooks_detach(struct request_hooks *h)
+{
+	detach(&h->receiving);
+	detach(&h->sending);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the programs of request.bpf.c are hooked in. What is read is always seen, what is sent only
+ * while that is worth what the hook costs every process on the host. */
+#pragma once
+
+#include <abi.h>
+#include <bpf/libbpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "request.skel.h"
+
+#define REQUEST_HOOKS_MAX 5 /* of a kind */
+
+struct request_links {
+	struct bpf_link *v[REQUEST_HOOKS_MAX];
+	size_t n;
+};
+
+struct request_hooks {
+	bool by_tracepoint;   /* else by the exits of the protocols' own calls */
+	bool always;	      /* what is sent is, too */
+	bool failed;	      /* it could not be; told once */
+	uint64_t until_ns;    /* CLOCK_MONOTONIC, as the others: so long what is sent is seen */
+	uint64_t sampling_ns; /* when it is the next time, whatever goes on */
+	struct request_links receiving, sending;
+};
+
+/* Which of the programs this kernel can take; before they are loaded. 0 or -errno, -EOPNOTSUPP: the
+ * kernel has no hooks for requests. */
+int request_hooks_choose(struct request_hooks *h, struct request_bpf *s);
+/* ALWAYS: sends are needed all the time. 0 or -errno, then nothing is left attached. */
+int request_hooks_attach(struct request_hooks *h, struct request_bpf *s, bool always);
+/* After each pass over the connections, WHOLE or broken off: begins or ends to look at what is
+ * sent.
+ */
+void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool whole);
+void request_hooks_detach(struct request_hooks *h);
