@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Requests in flight at sockets that are out of the ordinary, each by a server that does just that."""
 
+import re
 import socket
 import subprocess
 import time
 
-from harness import skip
+from harness import skip, slow, timeout
 from test_request_probe import PYTHON, SLOW_MS, Inflight, connect, read_answer, send, start
 
 PATTERN = False
@@ -218,3 +219,53 @@ while True:
         s.sendall(b"x")
     time.sleep(0.5)
     probe.assert_quiet()
+
+
+MANY = """
+import socket, struct, sys
+listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+print(listener.getsockname()[1], flush=True)
+while True:
+    s, _ = listener.accept()
+    try:
+        if s.recv(100):
+            s.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    except OSError:
+        pass  # it is gone already
+    s.close()
+"""
+
+# Ends each by a reset: a million sockets in TIME_WAIT would run out of ports.
+MANY_CLIENTS = """
+import socket, struct, sys
+for _ in range(int(sys.argv[2])):
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+    s.recv(100)
+    s.close()
+"""
+
+
+def objects_of_states():
+    """Of the kernel's caches from which what is kept of a connection comes (1 KiB), with whatever else does."""
+    with open("/proc/slabinfo") as lines:
+        return sum(int(words[1]) for words in map(str.split, lines) if re.fullmatch(r"kmalloc-(\w+-)*1k", words[0]))
+
+
+@slow
+@timeout(1200)
+def test_million_connections_leave_nothing(t):
+    server, port = start(t, PYTHON, "-c", MANY)
+    probe = Inflight(t, server.pid)
+    before = objects_of_states()
+    clients = t.spawn([PYTHON, "-c", MANY_CLIENTS, port, 1000000])
+    assert clients.wait(900) == 0
+    time.sleep(2)
+    left = objects_of_states() - before
+    print(f"{left} more objects of 1 KiB behind a million connections")
+    assert left < 1000, left
+    probe.assert_quiet()
+    probe.process.terminate()
+    probe.process.wait()
+    assert not probe.of("loss"), probe.lines
