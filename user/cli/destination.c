@@ -109,6 +109,8 @@ void destination_give_back(struct destination *o)
 
 void destination_close(struct destination *o)
 {
+	if (o->store.dirfd >= 0)
+		store_recover(&o->store);
 	store_close(&o->store);
 	new_file_close(&o->file);
 }

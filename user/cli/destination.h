@@ -26,6 +26,7 @@ enum output_form destination_form(const char *path);
 /* Opens what WHAT says; a file must not exist unless it is to be replaced. Says what is wrong; 0 or
  * -errno. */
 int destination_open(const struct capture_options *what, struct destination *out);
+/* Also removes what writers that were killed have left in the store. */
 void destination_close(struct destination *o);
 
 /* The same destination for one who begins a capture while others may be under way: what it writes
