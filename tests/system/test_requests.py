@@ -83,9 +83,9 @@ def test_python_is_caught_in_its_handler(t):
     assert request["tid"] != server.pid and request["redacted"] and "handed_off" not in request, request
     assert request["waits_in"]["call"] == "clock_nanosleep" and request["waits_in"]["stack"], request
     assert capture["process"]["pid"] == server.pid and capture["capture"]["complete"], capture
-    tid, text = first_thread(t, PYTHON, capture, "bt 60")
+    tid, text = first_thread(t, PYTHON, capture, "bt 30")
     assert tid == request["tid"], (request, text)
-    assert "nanosleep" in text and "start_thread" in text, text
+    assert "nanosleep" in text and "thread_run" in text, text
 
 
 def test_node_has_handed_it_off(t):
