@@ -121,9 +121,7 @@ static __always_inline int sent(struct sock *sk, int bytes)
 		return 0; /* it was noticed before */
 	c->sent = total;
 	now = tick_time();
-	c->reads = 0;
-	c->flags &= ~ONE_WAY;
-	if (!(c->flags & IN_FLIGHT))
+	if (!note_sent(c))
 		return 0;
 	slow = tick_age(c->last_ns, now) >= request_config.slow_ns || request_config.report_all;
 	if (is_looked_at(c, bytes, slow, now) && !is_answer(c, bytes, &status))
@@ -132,8 +130,7 @@ static __always_inline int sent(struct sock *sk, int bytes)
 		count_answer(c->tgid);
 	if (slow || wants_status(status))
 		report_answer(sk, c, status, now);
-	c->exchanges++;
-	c->flags &= ~(IN_FLIGHT | PIPELINED);
+	end_request(c);
 	take_next(c, now);
 	return 0;
 }

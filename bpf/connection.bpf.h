@@ -203,6 +203,20 @@ static __always_inline __u64 current_goroutine(__u32 tgid)
 	return id;
 }
 
+/* Something was sent; whether it may answer a request. */
+static __always_inline bool note_sent(struct connection *c)
+{
+	c->reads = 0;
+	c->flags &= ~ONE_WAY;
+	return c->flags & IN_FLIGHT;
+}
+
+static __always_inline void end_request(struct connection *c)
+{
+	c->exchanges++;
+	c->flags &= ~(IN_FLIGHT | PIPELINED);
+}
+
 static __always_inline void take_thread(struct connection *c, struct task_struct *task)
 {
 	__u32 tgid = task->tgid;

@@ -24,9 +24,7 @@ __u32 sends_wanted;
  * nobody saw. */
 static __always_inline void take_for_answered(struct connection *c, __u32 n)
 {
-	c->reads = 0;
-	c->flags &= ~ONE_WAY;
-	if (!(c->flags & IN_FLIGHT))
+	if (!note_sent(c))
 		return;
 	if (c->protocol == CT_PROTOCOL_HTTP && (n == CONTINUE_SIZE || n == SHORT_CONTINUE_SIZE))
 		c->flags |= MAY_GO_ON;
@@ -35,8 +33,7 @@ static __always_inline void take_for_answered(struct connection *c, __u32 n)
 	if (c->queued || c->flags & PIPELINED)
 		sends_wanted = 1;
 	c->queued = 0;
-	c->exchanges++;
-	c->flags &= ~(IN_FLIGHT | PIPELINED);
+	end_request(c);
 }
 
 /* Whether the socket tells what was sent; without that there are no requests to be seen. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who has a request, asked of /proc and of REQUESTS. */
+/* Who has a request, and whom its process waits for: asked of /proc and of REQUESTS. */
 #pragma once
 
 #include <stdbool.h>
