@@ -68,22 +68,26 @@ def test_unix_client_with_an_address_is_no_server(t):
     probe.assert_quiet()
 
 
-UNIX_SERVER = """
-import socket, sys, time
+UNIX_LISTENER = """
+import os, socket, sys, time
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen(8)
 print("ready", flush=True)
 s, _ = listener.accept()
-s.recv(100)
-time.sleep(60)
 """
 
 
-def test_unix_server_of_a_client_with_an_address(t):
+def serve_unix(t, script):
+    """A server that does this with its first connection, S, and then nothing: (it, its path)"""
     path = str(t.tmp / "socket")
-    server = t.spawn([PYTHON, "-c", UNIX_SERVER, path], stdout=subprocess.PIPE)
+    server = t.spawn([PYTHON, "-c", f"{UNIX_LISTENER}\n{script}\ntime.sleep(60)", path], stdout=subprocess.PIPE)
     assert server.stdout.readline() == b"ready\n"
+    return server, path
+
+
+def test_unix_server_of_a_client_with_an_address(t):
+    server, path = serve_unix(t, "s.recv(100)")
     probe = Inflight(t, server.pid)
     client = socket.socket(socket.AF_UNIX)
     client.bind("\0" + path + ".client")

@@ -2,12 +2,11 @@
 """Answers, and what a process asks of others, that nobody was seen sending."""
 
 import socket
-import subprocess
 import time
 
 from harness import until
 from test_request_probe import PYTHON, SLOW_MS, Inflight, read_answer, send, start
-from test_request_sockets import serve
+from test_request_sockets import LISTENER, serve, serve_unix
 
 PATTERN = False
 
@@ -17,7 +16,6 @@ while not s.recv(4096).endswith(b"\r\n\r\n"):
 s.sendall(b"HTTP/1.1 100 %s\r\n\r\n")
 s.recv(4096)
 """
-
 
 BODY = b"a body is no head: GET /secret HTTP/1.1 " * 4
 
@@ -56,13 +54,7 @@ def test_answer_of_the_size_of_a_continue(t):
     s.close()
 
 
-UNIX_SERVER = """
-import os, socket, sys, time
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
-listener.listen(8)
-print("ready", flush=True)
-s, _ = listener.accept()
+ANSWERS = """
 while question := s.recv(100):
     if question == b"stuck":
         time.sleep(60)
@@ -70,20 +62,18 @@ while question := s.recv(100):
 """
 
 
-def unix_server(t):
-    path = str(t.tmp / "server")
-    server = t.spawn([PYTHON, "-c", UNIX_SERVER, path], stdout=subprocess.PIPE)
-    assert server.stdout.readline() == b"ready\n"
-    return server, path
+def connect_unix(t, path):
+    client = socket.socket(socket.AF_UNIX)
+    t.cleanup_with(client.close)
+    client.connect(path)
+    return client
 
 
 def test_unix_connection_that_seemed_one_way(t):
     """Until it was answered."""
-    server, path = unix_server(t)
+    server, path = serve_unix(t, ANSWERS)
     probe = Inflight(t, server.pid)
-    client = socket.socket(socket.AF_UNIX)
-    t.cleanup_with(client.close)
-    client.connect(path)
+    client = connect_unix(t, path)
     for _ in range(10):
         client.sendall(b"quick")
         time.sleep(0.005)
@@ -95,11 +85,9 @@ def test_unix_connection_that_seemed_one_way(t):
 
 def test_unix_answers_are_seen_at_the_client(t):
     """Read, or left in its socket."""
-    server, path = unix_server(t)
+    server, path = serve_unix(t, ANSWERS)
     probe = Inflight(t, server.pid)
-    client = socket.socket(socket.AF_UNIX)
-    t.cleanup_with(client.close)
-    client.connect(path)
+    client = connect_unix(t, path)
     client.sendall(b"quick")
     time.sleep(0.3)
     assert client.recv(100)
@@ -132,21 +120,10 @@ peers[-1].sendall(b"stuck")
 peers[-1].recv(100)
 """
 
-UPSTREAM = """
-import socket, time
-listener = socket.create_server(("127.0.0.1", 0))
-print(listener.getsockname()[1], flush=True)
-s, _ = listener.accept()
-while question := s.recv(100):
-    if question == b"stuck":
-        time.sleep(60)
-    s.sendall(b"an answer")
-"""
-
 
 def test_kept_connections_to_others(t):
     """One waits for its peer right behind an answer, in the same tick of the kernel's clock; the other is idle."""
-    (_, idle), (_, stuck) = (start(t, PYTHON, "-c", UPSTREAM) for _ in range(2))
+    (_, idle), (_, stuck) = (start(t, PYTHON, "-c", LISTENER + ANSWERS) for _ in range(2))
     server, port = start(t, PYTHON, "-c", ASKS, idle, stuck)
     probe = Inflight(t, server.pid)
     with socket.create_connection(("127.0.0.1", port)) as s:
@@ -157,7 +134,7 @@ def test_kept_connections_to_others(t):
 
 
 def test_kept_unix_connection_to_another(t):
-    _, path = unix_server(t)
+    _, path = serve_unix(t, ANSWERS)
     server, port = start(t, PYTHON, "-c", ASKS, path)
     probe = Inflight(t, server.pid)
     with socket.create_connection(("127.0.0.1", port)) as s:
