@@ -261,6 +261,9 @@ enum ct_socket_wanted {
 	CT_SOCKETS_OUTBOUND, /* whose peers it waits for */
 };
 
+/* Bytes at a time that `request_pages` finds. */
+#define CT_PAGES_SAMPLE 32
+
 struct ct_socket {
 	struct ct_header header;
 	__u64 inode;

@@ -22,6 +22,24 @@ static __always_inline struct pt_regs *user_registers(struct task_struct *curren
 	return (struct pt_regs *)(BPF_CORE_READ(current, stack) + KERNEL_STACK_SIZE) - 1;
 }
 
+#define PAGE_SIZE 4096
+
+extern const void vmemmap_base __ksym __weak;
+extern const void page_offset_base __ksym __weak;
+
+/* Where the kernel has its struct pages, and where the first page's bytes. A kernel that does not
+ * move them at boot may not name them either: then they are where they always are
+ * (Documentation/arch/x86/x86_64/mm.rst, of four levels). */
+static __always_inline void find_pages(__u64 *array, __u64 *bytes)
+{
+	*array = 0xffffea0000000000;
+	*bytes = 0xffff888000000000;
+	if (&vmemmap_base && &page_offset_base) {
+		bpf_probe_read_kernel(array, sizeof(*array), &vmemmap_base);
+		bpf_probe_read_kernel(bytes, sizeof(*bytes), &page_offset_base);
+	}
+}
+
 /* Numbers of the calls that move bytes through a socket. */
 #define CALL_READ     0
 #define CALL_WRITE    1

@@ -7,6 +7,7 @@
 #include "common.bpf.h"
 #include "arch.bpf.h"
 #include "http.bpf.h"
+#include "skb.bpf.h"
 #include "socket.bpf.h"
 
 #define QUEUE_SIZE 4   /* pipelined requests whose times are kept */
@@ -36,6 +37,7 @@ struct connection {
 	__u64 unread_since; /* the last_ns after which a scan saw unread bytes */
 	__u32 tgid, tid;    /* who read last */
 	__u32 sent;	    /* as sent_of() had it, at the last look */
+	__u32 read;	    /* of TCP: copied_seq, likewise */
 	__u32 reads;	    /* since something was sent */
 	__u32 skip;	    /* bytes of a TLS record that asks for no answer */
 	__u8 end;	    /* enum end */
@@ -93,10 +95,9 @@ static __always_inline __u64 tick_age(__u64 since, __u64 now)
 }
 
 /* The one filter that everybody's traffic goes through: as cheap as can be. As is_watched(), but
- * the task comes typed, and is read without a call. */
-static __always_inline bool current_is_watched(void)
+ * TASK comes typed, and is read without a call. */
+static __always_inline bool task_is_watched(struct task_struct *task)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 tgid = task->tgid;
 	struct ct_mark *mark;
 	__u64 *hint;
@@ -120,17 +121,12 @@ static __always_inline struct connection *known_connection(struct sock *sk)
 	return sk->sk_bpf_storage ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
 }
 
-/* As known_connection(); it begins where a watched process reads for the first time. */
-static __always_inline struct connection *connection_of(struct sock *sk)
+/* One begins where a watched process reads for the first time. */
+static __always_inline struct connection *new_connection(struct sock *sk)
 {
-	struct connection *c = known_connection(sk);
-	enum end end;
+	enum end end = is_stream(sk) ? end_of(sk) : END_NONE;
+	struct connection *c;
 
-	if (c)
-		return c;
-	if (!current_is_watched() || !is_stream(sk))
-		return NULL;
-	end = end_of(sk);
 	if (end == END_NONE)
 		return NULL;
 	c = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -231,19 +227,19 @@ static __always_inline void take_thread(struct connection *c, struct task_struct
 
 /* In pieces of constant sizes: the verifier does not see that two variables together stay within
  * bounds. */
-static __always_inline bool append_head(struct head *h, __u64 from, __u32 size)
+static __always_inline bool append_head(struct head *h, struct buffer *b, __u32 size)
 {
+	struct buffer from = *b;
 	__u32 at = h->size;
 
 #pragma unroll
 	for (__u32 piece = 1024; piece; piece >>= 1) {
 		if (!(size & piece))
 			continue;
-		if (at > HEAD_SIZE - piece ||
-			bpf_probe_read_user(h->bytes + at, piece, (void *)from))
+		if (at > HEAD_SIZE - piece || read_buffer(h->bytes + at, piece, &from))
 			return false;
 		at += piece;
-		from += piece;
+		from.address += piece;
 	}
 	h->size = at;
 	return true;
@@ -260,7 +256,7 @@ static __always_inline __u32 start_head(struct head *h, struct buffer *b)
 	__u32 n = b->size < HEAD_SIZE ? b->size : HEAD_SIZE;
 
 	barrier_var(n); /* or the compiler drops the check by which the verifier sees the bound */
-	if (n > HEAD_SIZE || !b->address || bpf_probe_read_user(h->bytes, n, (void *)b->address))
+	if (n > HEAD_SIZE || !b->address || read_buffer(h->bytes, n, b))
 		n = 0;
 	h->size = n;
 	return n;
@@ -317,26 +313,35 @@ static __always_inline void go_on_head(
 		n = HEAD_SIZE - h->size;
 	else if (n < bytes)
 		c->flags |= HEAD_GAP;
-	if (!append_head(h, b->address, n))
+	if (!append_head(h, b, n))
 		c->flags |= HEAD_GAP;
 }
 
-/* The end of a body in chunks is told by its last bytes. */
-static __always_inline void keep_tail(struct connection *c, struct buffer *b, __u32 bytes)
+/* The same of what a process has. */
+static __always_inline bool find_last_of_user(
+	struct buffer *b, __u32 bytes, __u32 n, __u64 *last)
 {
-	__u64 last = 0;
-	__u32 n = b->size < sizeof(last) ? b->size : sizeof(last);
+	__u64 end = b->address + b->size;
 
-	if (b->size < bytes || n == 0) {
+	if (b->size < bytes || bpf_probe_read_user(last, sizeof(*last), (void *)(end - sizeof(*last))))
+		return false;
+	*last = *last >> (64 - n * 8) << (64 - n * 8);
+	return true;
+}
+
+/* The end of a body in chunks is told by its last bytes. */
+static __always_inline void keep_tail(
+	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes)
+{
+	__u32 n = bytes < sizeof(c->tail) ? bytes : sizeof(c->tail);
+	__u64 last = 0;
+
+	if (n == 0)
+		return;
+	if (b->in_kernel ? !find_last(sk, b, n, &last) : !find_last_of_user(b, bytes, n, &last))
 		c->flags |= HEAD_GAP; /* the end of what came is out of sight */
-		return;
-	}
-	if (bpf_probe_read_user(&last, sizeof(last), (void *)(b->address + b->size - sizeof(last))))
-		return;
-	if (n == sizeof(last))
-		c->tail = last;
 	else
-		c->tail = c->tail >> n * 8 | (last >> (64 - n * 8) << (64 - n * 8));
+		c->tail = n == sizeof(last) ? last : c->tail >> n * 8 | last;
 }
 
 #endif

@@ -10,8 +10,8 @@ extern const volatile struct ct_request_config request_config;
 
 #include "answer.bpf.h"
 #include "connection.bpf.h"
+#include "request_intake.bpf.h"
 #include "request_record.bpf.h"
-#include "tls.bpf.h"
 #include "unseen.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -23,204 +23,41 @@ const volatile struct ct_request_config request_config = {};
 #define MSG_PEEK     2
 #define MSG_ERRQUEUE 0x2000 /* bytes that the process itself has sent come back with times */
 
-/* A connection on which nothing was ever sent goes one way, once this many reads, or a second one
- * this long after the first, had no answer. */
-#define ONE_WAY_READS 8
-#define ONE_WAY_NS    200000000ULL
+/* All of TCP is seen as it is read, by request_read: these sockets need no more. User space says
+ * so. */
+__u32 plain_seen;
 
-static __always_inline void leave_one_way(struct connection *c, __u64 now)
+/* Some socket of a watched process does: user space asks as with sends_wanted. */
+__u32 others_wanted;
+
+static __always_inline int received(struct sock *sk, int bytes, int flags, bool by_tracepoint)
 {
-	if (c->protocol != CT_PROTOCOL_GENERIC || c->exchanges)
-		return;
-	if (c->reads >= ONE_WAY_READS || now - c->first_ns > ONE_WAY_NS) {
-		c->flags |= ONE_WAY;
-		c->flags &= ~IN_FLIGHT;
-	}
-}
-
-static __always_inline void go_on(struct sock *sk, struct connection *c, struct task_struct *task,
-	struct buffer *b, __u32 bytes, __u64 now)
-{
-	c->last_ns = now;
-	c->bytes += bytes;
-	c->reads++;
-	take_thread(c, task);
-	leave_one_way(c, now);
-	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
-		return;
-	if (!b->address) {
-		c->flags |= HEAD_GAP;
-		return;
-	}
-	go_on_head(sk, c, b, bytes);
-	if (c->bytes > HEAD_SIZE)
-		keep_tail(c, b, bytes);
-}
-
-/* A head that is longer, or too short to tell what it is. */
-static __always_inline void begin_head(
-	struct sock *sk, struct connection *c, struct buffer *b, __u32 bytes)
-{
-	struct head *head = head_of(sk, BPF_SK_STORAGE_GET_F_CREATE);
-
-	if (!head)
-		count_loss(CT_LOSS_REQUEST_STORAGE);
-	if (!head || start_head(head, b) < (bytes < HEAD_SIZE ? bytes : HEAD_SIZE))
-		c->flags |= HEAD_GAP;
-	if (bytes > HEAD_SIZE)
-		keep_tail(c, b, bytes);
-}
-
-/* IS_SHORT: the first bytes are in the connection. */
-static __always_inline void begin(struct sock *sk, struct connection *c, struct task_struct *task,
-	struct buffer *b, bool is_short, const __u8 start[16], __u32 bytes, __u64 now)
-{
-	if (!b->address && c->protocol != CT_PROTOCOL_TLS)
-		c->protocol = CT_PROTOCOL_GENERIC;
-	if (is_http2(start)) {
-		c->protocol = CT_PROTOCOL_HTTP2;
-		c->flags |= EXEMPT;
-		return;
-	}
-	if (is_method(start))
-		c->protocol = CT_PROTOCOL_HTTP;
-	c->first_ns = c->last_ns = now;
-	c->number++;
-	barrier(); /* a pass on another CPU takes it for the request before until it is in flight */
-	c->flags = *(__u32 *)start == WORD('C', 'O', 'N', 'N') ? IN_FLIGHT | CONNECT : IN_FLIGHT;
-	c->bytes = bytes;
-	c->tail = 0;
-	c->queued = 0;
-	c->reads++;
-	take_thread(c, task);
-	if (c->protocol != CT_PROTOCOL_HTTP)
-		return;
-	if (!is_short)
-		begin_head(sk, c, b, bytes);
-	else
-		c->flags |= b->size < bytes ? SHORT_HEAD | HEAD_GAP : SHORT_HEAD;
-}
-
-static __always_inline void queue(struct connection *c, struct task_struct *task, __u64 now)
-{
-	if (c->queued >= QUEUE_SIZE) {
-		count_loss(CT_LOSS_PIPELINE);
-		return;
-	}
-	c->queue[c->queued & (QUEUE_SIZE - 1)] = now;
-	c->queued++;
-	sends_wanted = 1;
-	take_thread(c, task);
-}
-
-/* Records of TLS that ask for nothing. */
-static __always_inline bool is_silence(struct connection *c, const __u8 start[16], __u32 bytes)
-{
-	__u32 skip = 0;
-
-	if (c->protocol == CT_PROTOCOL_GENERIC && is_tls(start))
-		c->protocol = CT_PROTOCOL_TLS;
-	if (c->protocol != CT_PROTOCOL_TLS)
-		return false;
-	if (c->skip >= bytes) {
-		c->skip -= bytes;
-		return true;
-	}
-	c->skip = 0;
-	if (!is_tls_silence(start, bytes, c->exchanges, &skip))
-		return false;
-	c->skip = skip;
-	return true;
-}
-
-/* What is left of a body whose request was answered before it came is no request. A first byte may
- * come alone: Go reads one to see whether the client is still there. */
-static __always_inline bool may_begin(
-	struct connection *c, struct buffer *b, const __u8 start[16], __u32 bytes)
-{
-	return c->protocol != CT_PROTOCOL_HTTP || is_method(start) || is_any_method(start) ||
-	       is_http2(start) || !b->address || (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
-}
-
-/* What may be a request, and short, is read to where it stays, which is one reading instead of two.
- * False: it is only in START. */
-static __always_inline bool read_request(struct connection *c, struct buffer *b, __u8 start[16])
-{
-	__u32 n = b->size;
-
-	barrier_var(n); /* as in read_start() */
-	if (c->flags & (IN_FLIGHT | MAY_GO_ON) || !b->address || n < 16 || n > SHORT_SIZE ||
-		bpf_probe_read_user(c->head, n, (void *)b->address)) {
-		read_start(b, start);
-		return false;
-	}
-	__builtin_memcpy(start, c->head, 16);
-	c->head_size = n;
-	return true;
-}
-
-/* Bytes of the one before: its answer was none. */
-static __always_inline bool goes_on(struct connection *c, const __u8 start[16])
-{
-	bool may = c->flags & MAY_GO_ON;
-
-	c->flags &= ~MAY_GO_ON;
-	return may && !is_method(start) && !is_any_method(start);
-}
-
-static __always_inline void take_request(
-	struct sock *sk, struct connection *c, __u32 bytes, __u64 now)
-{
-	__u8 start[16] __attribute__((aligned(8))) = {};
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct buffer b;
-	bool is_short;
-
-	find_buffer(&b, task, bytes);
-	is_short = read_request(c, &b, start);
-	if (is_silence(c, start, bytes))
-		return;
-	if (goes_on(c, start))
-		c->flags |= IN_FLIGHT;
-	if (!(c->flags & IN_FLIGHT)) {
-		if (may_begin(c, &b, start, bytes))
-			begin(sk, c, task, &b, is_short, start, bytes, now);
-	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start)) {
-		queue(c, task, now);
-	} else {
-		go_on(sk, c, task, &b, bytes, now);
-	}
-}
-
-static __always_inline int received(struct sock *sk, int bytes, int flags, bool has_cast)
-{
 	struct connection *c;
+	struct buffer b;
 	__u32 sent;
 
 	if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
+	if (by_tracepoint && plain_seen && is_plain_tcp(sk))
+		return 0;
 	if (sk->__sk_common.skc_family == AF_UNIX && sk->sk_type == SOCK_STREAM)
 		notice_at_peer(sk, bytes);
-	c = connection_of(sk);
+	c = known_connection(sk);
+	if (!c && task_is_watched(task))
+		c = new_connection(sk);
 	if (!c)
 		return 0;
-	if (c->end == END_CLIENT) {
-		c->sent = sent_of(sk);
-		c->flags &= ~IN_FLIGHT;
-		return 0;
-	}
-	if (!tells_sent(sk)) {
+	if (c->end != END_CLIENT && !tells_sent(sk)) {
 		sends_wanted = 1;
 		if (!sends_seen)
 			return 0;
 	}
-	sent = has_cast ? sent_of_cast(sk) : sent_of(sk);
-	if (!sends_seen)
-		notice_answer(c, sent);
-	else if (!(c->flags & IN_FLIGHT))
-		c->sent = sent; /* what was sent by ways that have no hook */
-	if (!(c->flags & (EXEMPT | ONE_WAY)))
-		take_request(sk, c, bytes, tick_time());
+	sent = by_tracepoint ? sent_of_cast(sk) : sent_of(sk);
+	if (!may_ask(c, sent))
+		return 0;
+	find_buffer(&b, task, bytes);
+	take_request(sk, c, task, &b, bytes, tick_time());
 	return 0;
 }
 
@@ -228,6 +65,51 @@ SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(request_received, struct sock *sk, int bytes, int flags)
 {
 	return received(sk, bytes, flags, true);
+}
+
+/* Of a connection that is seen for the first time, what was read from the skb that is there. */
+static __always_inline struct connection *new_tcp_connection(struct sock *sk, __u32 read)
+{
+	struct connection *c = new_connection(sk);
+	struct sk_buff *skb;
+	__u32 first;
+
+	if (!c)
+		return NULL;
+	skb = last_skb(sk, &first);
+	c->read = skb && read - first <= skb->len ? first : read;
+	return c;
+}
+
+/* Something was read from a TCP socket, or looked at: for each of its skbs. */
+SEC("?tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(request_read, struct sock *sk)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct connection *c = known_connection(sk);
+	struct tcp_sock *tp;
+	struct buffer b;
+	__u32 read, bytes;
+
+	if (!c && !task_is_watched(task))
+		return 0;
+	if (!is_plain_tcp(sk)) {
+		others_wanted = 1;
+		return 0;
+	}
+	tp = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
+	read = tp->copied_seq;
+	if (!c)
+		c = new_tcp_connection(sk, read);
+	if (!c)
+		return 0;
+	bytes = read - c->read;
+	c->read = read;
+	if ((__s32)bytes <= 0 || !may_ask(c, tp->write_seq))
+		return 0;
+	find_in_skb(&b, sk, read, bytes);
+	take_request(sk, c, task, &b, bytes, tick_time());
+	return 0;
 }
 
 SEC("?tp_btf/sock_send_length")
@@ -392,6 +274,14 @@ static __always_inline bool fill_wanted(struct ct_socket *out, struct sock *sk)
 	return sockets_wanted == CT_SOCKETS_SERVING || out->waiting;
 }
 
+static __always_inline struct sock *stream_of(struct file *file)
+{
+	struct socket *sock = bpf_sock_from_file(file);
+	struct sock *sk = sock ? sock->sk : NULL;
+
+	return sk && is_stream(sk) ? sk : NULL;
+}
+
 /* Sockets of one process: work that lies in them, or what it waits for itself. */
 SEC("?iter/task_file")
 int request_sockets(struct bpf_iter__task_file *ctx)
@@ -399,14 +289,12 @@ int request_sockets(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct ct_socket out;
-	struct socket *sock;
 	struct sock *sk;
 
 	if (!task || !file || (__u32)task->tgid != sockets_tgid)
 		return 0;
-	sock = bpf_sock_from_file(file);
-	sk = sock ? sock->sk : NULL;
-	if (!sk || !is_stream(sk))
+	sk = stream_of(file);
+	if (!sk)
 		return 0;
 	__builtin_memset(&out, 0, sizeof(out));
 	out.header.kind = CT_SOCKET;
@@ -419,5 +307,49 @@ int request_sockets(struct bpf_iter__task_file *ctx)
 	out.fd = ctx->fd;
 	out.inode = BPF_CORE_READ(file, f_inode, i_ino);
 	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
+
+/* Whether requests come to a watched process by sockets that request_read does not see, or it asks
+ * others by them. Where it only writes it waits for nobody: so a service has its journal. */
+SEC("?iter/task_file")
+int request_others(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct sock *sk;
+
+	if (others_wanted || !task || !file || !task_is_watched(task))
+		return 0;
+	sk = stream_of(file);
+	if (sk && !is_plain_tcp(sk) && (serves(sk) || end_of(sk) == END_CLIENT) &&
+		!(sk->sk_shutdown & RCV_SHUTDOWN))
+		others_wanted = 1;
+	return 0;
+}
+
+/* The bytes that wait at each socket of the process, as request_read would find them: user space
+ * knows which ones it has sent there. */
+SEC("?iter/task_file")
+int request_pages(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	__u8 sample[CT_PAGES_SAMPLE];
+	struct sk_buff *skb;
+	struct sock *sk;
+	__u64 address;
+	__u32 seq;
+
+	if (!task || !file || (__u32)task->tgid != sockets_tgid)
+		return 0;
+	sk = stream_of(file);
+	skb = sk && is_plain_tcp(sk) ? last_skb(sk, &seq) : NULL;
+	if (!skb || skb->len != skb->data_len)
+		return 0;
+	find_pages(&page_array, &page_bytes);
+	address = find_piece(skb, 0, sizeof(sample));
+	if (address && bpf_probe_read_kernel(sample, sizeof(sample), (void *)address) == 0)
+		bpf_seq_write(ctx->meta->seq, sample, sizeof(sample));
 	return 0;
 }

@@ -16,6 +16,7 @@
 #define TCP_LAST_ACK	9
 #define TCP_LISTEN	10
 #define TCP_CLOSING	11
+#define RCV_SHUTDOWN	1
 #define IPPROTO_TCP	6
 #define IPPROTO_MPTCP	262
 
@@ -121,6 +122,19 @@ static __always_inline __u32 sent_of_cast(struct sock *sk)
 	return tp->write_seq;
 }
 
+/* A TCP socket that its process reads from, and nobody else does: no kTLS, no MPTCP, no sockmap,
+ * nobody in the kernel. For kernels since 6.2, as above. */
+static __always_inline bool is_plain_tcp(struct sock *sk)
+{
+	struct inet_connection_sock *icsk;
+
+	if (sk->__sk_common.skc_family == AF_UNIX || sk->sk_protocol != IPPROTO_TCP ||
+		sk->sk_user_data)
+		return false;
+	icsk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock));
+	return !icsk->icsk_ulp_ops;
+}
+
 static __always_inline void fill_addresses(
 	struct sock *sk, __u8 local[16], __u8 peer[16], __u16 *local_port, __u16 *peer_port)
 {
@@ -167,73 +181,6 @@ static __always_inline void fill_socket(struct ct_socket *out, struct sock *sk)
 		out->position = BPF_CORE_READ(tp, copied_seq);
 	}
 	fill_addresses(sk, out->local, out->peer, &out->local_port, &out->peer_port);
-}
-
-/* User memory that a system call reads into or writes from. */
-struct buffer {
-	__u64 address; /* 0: not known */
-	__u32 size;
-};
-
-struct user_vector { /* struct iovec, as user space has it */
-	__u64 address, size;
-};
-
-#define MSGHDR_IOV 16 /* offset of msg_iov in user space's struct msghdr */
-
-/* The first bytes of a vector; what lies in its other parts is not looked at. */
-static __always_inline void read_vector(struct buffer *b, __u64 vector, __u32 bytes)
-{
-	struct user_vector first;
-
-	b->address = 0;
-	if (bpf_probe_read_user(&first, sizeof(first), (void *)vector))
-		return;
-	b->address = first.address;
-	b->size = first.size < bytes ? first.size : bytes;
-}
-
-/* Where the current call (TASK is the current one) has the BYTES bytes that it just moved.
- * io_uring's are in no registers. */
-static __always_inline void find_buffer(struct buffer *b, struct task_struct *task, __u32 bytes)
-{
-	struct call call;
-	__u64 vector;
-
-	b->address = 0;
-	b->size = bytes;
-	if (!read_call(task, &call))
-		return;
-	switch (call.number) {
-	case CALL_READ:
-	case CALL_WRITE:
-	case CALL_RECVFROM:
-	case CALL_SENDTO:
-		b->address = call.second;
-		return;
-	case CALL_READV:
-	case CALL_WRITEV:
-		read_vector(b, call.second, bytes);
-		return;
-	case CALL_RECVMSG:
-	case CALL_SENDMSG:
-		if (bpf_probe_read_user(
-			    &vector, sizeof(vector), (void *)(call.second + MSGHDR_IOV)) == 0)
-			read_vector(b, vector, bytes);
-		return;
-	}
-}
-
-/* The first bytes there; where they cannot be read, the buffer is not known. */
-static __always_inline void read_start(struct buffer *b, __u8 start[16])
-{
-	__u32 n = b->size < 16 ? b->size : 16;
-
-	barrier_var(n); /* or the compiler drops the check by which the verifier sees the bound */
-	if (n > 16)
-		return;
-	if (b->address && bpf_probe_read_user(start, n, (void *)b->address))
-		b->address = 0;
 }
 
 #endif

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "probe/request_hooks.h"
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "probe/request_pages.h"
 
 /* What is sent is looked at for so long behind the last reason for it, */
 #define KEPT_NS (10 * NSEC_PER_SEC)
@@ -14,6 +18,12 @@
  * answers. */
 #define SAMPLING_NS (1 * NSEC_PER_SEC)
 #define SAMPLED_NS  (60 * NSEC_PER_SEC)
+
+/* Sockets but those of TCP are looked for once a second, or so seldom that it takes no more than a
+ * thousandth of the time; where they are, whether they still are. */
+#define OTHERS_NS      (1 * NSEC_PER_SEC)
+#define OTHERS_KEPT_NS (60 * NSEC_PER_SEC)
+#define OTHERS_SHARE   1000
 
 static bool has_type(const struct btf *btf, const char *name, unsigned int kind)
 {
@@ -58,6 +68,9 @@ int request_hooks_choose(struct request_hooks *h, struct request_bpf *s)
 		r = -EOPNOTSUPP;
 	bpf_program__set_autoload(s->progs.request_sent, h->by_tracepoint);
 	bpf_program__set_autoload(s->progs.request_received, h->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_read, h->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_others, h->by_tracepoint);
+	bpf_program__set_autoload(s->progs.request_pages, h->by_tracepoint);
 	if (!h->by_tracepoint)
 		choose_exits(s, btf);
 	btf__free(btf);
@@ -107,19 +120,71 @@ static int attach_sending(struct request_hooks *h, struct request_bpf *s)
 	return attach(&h->sending, programs, ARRAY_SIZE(programs));
 }
 
+/* Whether a watched process has sockets that the hook of TCP does not see; where nobody can tell,
+ * there are some. */
+static bool look_for_others(struct request_hooks *h, struct request_bpf *s)
+{
+	uint64_t began = clock_now_ns(CLOCK_MONOTONIC), now;
+	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(h->others));
+	char nothing[16];
+	ssize_t n;
+
+	if (fd < 0)
+		return true;
+	do {
+		n = read(fd, nothing, sizeof(nothing));
+	} while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
+	now = clock_now_ns(CLOCK_MONOTONIC);
+	h->others_ns = now + (now - began) * OTHERS_SHARE;
+	if (h->others_ns < now + OTHERS_NS)
+		h->others_ns = now + OTHERS_NS;
+	if (n < 0)
+		return true;
+	return s->bss->others_wanted;
+}
+
+/* The other hook first: nothing is missed between them. */
+static int attach_reading(struct request_hooks *h, struct request_bpf *s)
+{
+	struct bpf_program *const programs[] = {s->progs.request_read};
+	int r = h->by_reads ? attach(&h->reading, programs, ARRAY_SIZE(programs)) : 0;
+
+	if (r < 0)
+		return r;
+	s->bss->plain_seen = h->by_reads;
+	if (!h->by_reads || h->always || look_for_others(h, s))
+		r = attach_receiving(h, s);
+	return r;
+}
+
+static int open_others(struct request_hooks *h, struct request_bpf *s)
+{
+	int r = h->by_tracepoint ? request_pages_check(s) : 0;
+
+	if (r <= 0)
+		return r;
+	h->others = bpf_program__attach_iter(s->progs.request_others, NULL);
+	if (!h->others)
+		return -errno;
+	h->by_reads = true;
+	return 0;
+}
+
 /* Answers first: a request whose answer is missed would seem to wait for ever. */
 int request_hooks_attach(struct request_hooks *h, struct request_bpf *s, bool always)
 {
 	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
-	int r = attach_sending(h, s);
+	int r = open_others(h, s);
 
+	r = r < 0 ? r : attach_sending(h, s);
 	if (r < 0)
 		return r;
 	h->always = always;
 	h->until_ns = now + SAMPLING_NS;
 	h->sampling_ns = now + SAMPLED_NS;
 	s->bss->sends_seen = 1;
-	r = attach_receiving(h, s);
+	r = attach_reading(h, s);
+	h->attached = r == 0;
 	if (r < 0)
 		request_hooks_detach(h);
 	return r;
@@ -141,12 +206,8 @@ static void end(struct request_hooks *h, struct request_bpf *s)
 	detach(&h->sending);
 }
 
-void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool whole)
+static void review_sends(struct request_hooks *h, struct request_bpf *s, uint64_t now)
 {
-	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
-
-	if (h->always || !h->receiving.n || !whole)
-		return;
 	if (h->sending.n)
 		s->bss->sends_seen = 1;
 	if (now >= h->sampling_ns) {
@@ -163,8 +224,40 @@ void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool w
 		end(h, s);
 }
 
+static void review_others(struct request_hooks *h, struct request_bpf *s, uint64_t now)
+{
+	int r = 0;
+
+	if (now < h->others_ns && (h->receiving.n || !s->bss->others_wanted))
+		return;
+	if (!look_for_others(h, s))
+		detach(&h->receiving);
+	else if (!h->receiving.n)
+		r = attach_receiving(h, s);
+	if (h->receiving.n && h->others_ns < now + OTHERS_KEPT_NS)
+		h->others_ns = now + OTHERS_KEPT_NS;
+	s->bss->others_wanted = 0;
+	if (r < 0 && !h->failed)
+		log_error("event=receives errno=%d", -r);
+	h->failed = r < 0;
+}
+
+void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool whole)
+{
+	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
+
+	if (h->always || !h->attached || !whole)
+		return;
+	review_sends(h, s, now);
+	if (h->by_reads)
+		review_others(h, s, now);
+}
+
 void request_hooks_detach(struct request_hooks *h)
 {
+	detach(&h->reading);
 	detach(&h->receiving);
 	detach(&h->sending);
+	bpf_link__destroy(h->others);
+	h->others = NULL;
 }

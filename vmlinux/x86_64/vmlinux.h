@@ -19,9 +19,11 @@ struct pid;
 struct request_sock;
 struct seq_file;
 struct signal_struct;
+struct sk_buff;
 struct sock;
 struct socket;
 struct task_struct;
+struct tcp_ulp_ops;
 struct unix_address;
 
 struct thread_struct {
@@ -167,6 +169,7 @@ struct sock_common {
 };
 
 struct sk_buff_head {
+	struct sk_buff *next;
 	__u32 qlen;
 };
 
@@ -179,6 +182,8 @@ struct sock {
 	struct socket *sk_socket;
 	struct bpf_local_storage *sk_bpf_storage;
 	struct sk_buff_head sk_receive_queue;
+	void *sk_user_data;
+	__u8 sk_shutdown;
 };
 
 struct socket {
@@ -202,6 +207,7 @@ struct request_sock_queue {
 
 struct inet_connection_sock {
 	struct request_sock_queue icsk_accept_queue;
+	struct tcp_ulp_ops *icsk_ulp_ops;
 	struct {
 		__u8 pending;
 		__u8 quick;
@@ -222,6 +228,34 @@ struct inet_connection_sock {
 struct mptcp_sock {
 	struct sock *first;
 	__u64 write_seq;
+};
+
+struct sk_buff {
+	__u32 len;
+	__u32 data_len;
+	void *head;
+	__u32 end;
+	void *data;
+	char cb[48];
+};
+
+struct tcp_skb_cb {
+	__u32 seq;
+};
+
+struct skb_frag {
+	__u64 netmem;
+	__u32 len;
+	__u32 offset;
+};
+
+struct skb_shared_info {
+	__u8 nr_frags;
+	struct skb_frag frags[17];
+};
+
+struct page {
+
 };
 
 struct unix_sock {
