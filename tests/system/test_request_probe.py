@@ -24,10 +24,10 @@ PYTHON = os.path.realpath(sys.executable)
 class Inflight:
     """The helper that prints what crosses a second, and its lines so far."""
 
-    def __init__(self, t, *pids, slow_ms=SLOW_MS, steady=True):
-        """STEADY: what is sent is not looked at, as mostly."""
+    def __init__(self, t, *pids, slow_ms=SLOW_MS, steady=True, prefix=()):
+        """STEADY: what is sent is not looked at, as mostly. PREFIX: what runs it."""
         environment = dict(os.environ, STEADY="1") if steady else None
-        self.process = t.spawn([target_path("inflight"), slow_ms, *pids], stdout=subprocess.PIPE, env=environment)
+        self.process = t.spawn([*prefix, target_path("inflight"), slow_ms, *pids], stdout=subprocess.PIPE, env=environment)
         self.lines = []
         self.ready = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
