@@ -226,23 +226,28 @@ static __always_inline void take_thread(struct connection *c, struct task_struct
 }
 
 /* In pieces of constant sizes: the verifier does not see that two variables together stay within
- * bounds. */
-static __always_inline bool append_head(struct head *h, struct buffer *b, __u32 size)
+ * bounds. A function that it looks at by itself, since there are so many ways through. FROM is in
+ * the kernel or the process; 0: not all could be read. */
+__noinline int append_head(struct head *h, __u64 from, __u32 size, __u32 in_kernel)
 {
-	struct buffer from = *b;
-	__u32 at = h->size;
+	__u32 at;
 
+	if (!h) /* it never is, but for all that the verifier knows here */
+		return 0;
+	at = h->size;
 #pragma unroll
 	for (__u32 piece = 1024; piece; piece >>= 1) {
+		struct buffer b = {.address = from, .in_kernel = in_kernel};
+
 		if (!(size & piece))
 			continue;
-		if (at > HEAD_SIZE - piece || read_buffer(h->bytes + at, piece, &from))
-			return false;
+		if (at > HEAD_SIZE - piece || read_buffer(h->bytes + at, piece, &b))
+			return 0;
 		at += piece;
-		from.address += piece;
+		from += piece;
 	}
 	h->size = at;
-	return true;
+	return 1;
 }
 
 static __always_inline struct head *head_of(struct sock *sk, __u64 flags)
@@ -313,17 +318,17 @@ static __always_inline void go_on_head(
 		n = HEAD_SIZE - h->size;
 	else if (n < bytes)
 		c->flags |= HEAD_GAP;
-	if (!append_head(h, b, n))
+	if (!append_head(h, b->address, n, b->in_kernel))
 		c->flags |= HEAD_GAP;
 }
 
 /* The same of what a process has. */
-static __always_inline bool find_last_of_user(
-	struct buffer *b, __u32 bytes, __u32 n, __u64 *last)
+static __always_inline bool find_last_of_user(struct buffer *b, __u32 bytes, __u32 n, __u64 *last)
 {
 	__u64 end = b->address + b->size;
 
-	if (b->size < bytes || bpf_probe_read_user(last, sizeof(*last), (void *)(end - sizeof(*last))))
+	if (b->size < bytes ||
+		bpf_probe_read_user(last, sizeof(*last), (void *)(end - sizeof(*last))))
 		return false;
 	*last = *last >> (64 - n * 8) << (64 - n * 8);
 	return true;

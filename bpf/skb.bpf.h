@@ -23,8 +23,10 @@ struct frag { /* skb_frag_t: struct bio_vec before 6.9, which has the same in it
 
 /* Bytes that do not lie in one piece are put together here. */
 struct gathered {
-	__u8 bytes[2 * 2048]; /* HEAD_SIZE are used; an index of 2,047 and as many bytes behind it
-				 are within bounds, which a mask shows */
+	__u8 bytes[2 * 2048];	/* HEAD_SIZE are used; an index of 2,047 and as many bytes behind it
+				   are within bounds, which a mask shows */
+	volatile __u64 address; /* of them: as a number, which a pointer does not become before the
+				   verifier's eyes but in memory */
 };
 
 struct {
@@ -39,8 +41,8 @@ static __always_inline __u64 frag_address(const struct frag *f)
 {
 	if (!page_bytes || f->page & 1)
 		return 0;
-	return page_bytes +
-	       (f->page - page_array) / bpf_core_type_size(struct page) * PAGE_SIZE + f->offset;
+	return page_bytes + (f->page - page_array) / bpf_core_type_size(struct page) * PAGE_SIZE +
+	       f->offset;
 }
 
 /* Where the skb's description of its fragments is. */
@@ -141,6 +143,7 @@ static __always_inline void find_in_skb(struct buffer *b, struct sock *sk, __u32
 {
 	__u32 at, first;
 	struct sk_buff *skb = last_skb(sk, &first);
+	struct gathered *g;
 
 	b->in_kernel = true;
 	b->is_last = true;
@@ -155,8 +158,13 @@ static __always_inline void find_in_skb(struct buffer *b, struct sock *sk, __u32
 	b->end = at + bytes;
 	b->is_last = b->end < skb->len || sk->sk_receive_queue.qlen == 1;
 	b->address = find_piece(skb, at, b->size);
-	if (!b->address)
-		b->address = (__u64)gather(sk, at, b->size);
+	if (b->address)
+		return;
+	g = gather(sk, at, b->size);
+	if (!g)
+		return;
+	g->address = (__u64)g->bytes;
+	b->address = g->address;
 }
 
 /* The last N (8 at most) of these bytes, in the highest of *LAST; false: they are not known. */

@@ -15,6 +15,7 @@
 
 #include "cli/doctor_check.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/io.h"
 #include "probe/requests.h"
 
@@ -176,7 +177,7 @@ void doctor_uprobe(const struct doctor *d, const char *subject, struct finding *
 
 void doctor_requests(const struct doctor *d, const char *subject, struct finding *f)
 {
-	const struct requests_options options = {.slow_ns = UINT64_MAX}; /* of nobody */
+	const struct requests_options options = {.slow_ns = NSEC_PER_SEC}; /* of nobody */
 	struct requests *requests = NULL;
 	int r = requests_open(&options, &requests);
 
@@ -186,10 +187,8 @@ void doctor_requests(const struct doctor *d, const char *subject, struct finding
 		finding_set(f, VERDICT_MISSING, "no state can be kept with a socket");
 	else if (r < 0)
 		finding_set(f, VERDICT_MISSING, "%s", strerror(-r));
-	else if (requests_by_tracepoint(requests))
-		finding_set(f, VERDICT_OK, "seen by tracepoints");
 	else
-		finding_set(f, VERDICT_OK, "seen at the exits of the protocols' calls");
+		finding_set(f, VERDICT_OK, "%s", requests_way(requests));
 	requests_close(requests);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the programs of request.bpf.c are hooked in. What is read is always seen: of TCP at one hook,
- * of other sockets at another one, which is there once a watched process has such. What is sent is
- * seen only while that is worth what the hook costs every process on the host. */
+/* Where the programs of request.bpf.c are hooked in. What is read is always seen: of TCP at one
+ * hook, of other sockets at another one, which is there once a watched process has such. What is
+ * sent is seen only while that is worth what the hook costs every process on the host. */
 #pragma once
 
 #include <abi.h>
@@ -20,14 +20,14 @@ struct request_links {
 };
 
 struct request_hooks {
-	bool by_tracepoint;   /* else by the exits of the protocols' own calls */
-	bool by_reads;	      /* TCP has a hook of its own */
+	bool by_tracepoint; /* else by the exits of the protocols' own calls */
+	bool by_reads;	    /* TCP has a hook of its own */
 	bool attached;
-	bool always;	      /* all hooks are there */
-	bool failed;	      /* it could not be; told once */
-	uint64_t until_ns;    /* CLOCK_MONOTONIC, as the others: so long what is sent is seen */
-	uint64_t sampling_ns; /* when it is the next time, whatever goes on */
-	uint64_t others_ns;   /* when sockets but those of TCP are looked for the next time */
+	bool always;		 /* all hooks are there */
+	bool failed;		 /* it could not be; told once */
+	uint64_t until_ns;	 /* CLOCK_MONOTONIC, as the others: so long what is sent is seen */
+	uint64_t sampling_ns;	 /* when it is the next time, whatever goes on */
+	uint64_t others_ns;	 /* when sockets but those of TCP are looked for the next time */
 	struct bpf_link *others; /* the pass that does */
 	struct request_links reading, receiving, sending;
 };

@@ -20,14 +20,12 @@
 /* A TCP connection to ourselves, of which ENDS[1] is read; 0 or -errno. */
 static int connect_self(int ends[2])
 {
-	struct sockaddr_in a = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(a);
 	_cleanup_close_ int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (listener < 0 || bind(listener, (struct sockaddr *)&a, size) < 0 ||
-		listen(listener, 1) < 0 ||
-		getsockname(listener, (struct sockaddr *)&a, &size) < 0)
+		listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&a, &size) < 0)
 		return -errno;
 	ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (ends[0] < 0)

@@ -166,9 +166,12 @@ void requests_close(struct requests *r)
 	free(r);
 }
 
-bool requests_by_tracepoint(const struct requests *r)
+const char *requests_way(const struct requests *r)
 {
-	return r->hooks.by_tracepoint;
+	if (!r->hooks.by_tracepoint)
+		return "seen at the exits of the protocols' calls";
+	return r->hooks.by_reads ? "seen by tracepoints, TCP in the kernel's buffers"
+				 : "seen by tracepoints";
 }
 
 int requests_add_go(struct requests *r, pid_t pid, uint32_t offset)

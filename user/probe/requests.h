@@ -73,8 +73,8 @@ struct requests_options {
 int requests_open(const struct requests_options *options, struct requests **out);
 void requests_close(struct requests *r); /* NULL-safe */
 
-/* Whether every request is seen by tracepoints (Linux 6.3), or by the exits of two functions. */
-bool requests_by_tracepoint(const struct requests *r);
+/* How requests are seen: static text. */
+const char *requests_way(const struct requests *r);
 
 /* Whether what is sent is being looked at, or only noticed afterwards: a hook there costs every
  * process on the host, so there is one only while a request may become slow (a quarter of SLOW_NS),
