@@ -11,7 +11,7 @@ struct buffer {
 	__u32 size;
 	__u32 end;	/* IN_KERNEL: behind the last byte, in its skb */
 	bool in_kernel; /* else in the process, where a system call reads into or writes from */
-	bool is_last;	/* the call takes no more */
+	__u32 is_last;	/* 1: the call seems to take no more */
 };
 
 /* 0, or the bytes are not there. */

@@ -22,6 +22,7 @@ enum connection_flags {
 	CONNECT = 1 << 5,    /* becomes a tunnel when it is answered */
 	SHORT_HEAD = 1 << 6, /* all that came of it is in the connection */
 	MAY_GO_ON = 1 << 7,  /* what was sent may have been a 100 Continue */
+	READING = 1 << 8,    /* the call that has read last goes on */
 };
 
 struct connection {
@@ -40,11 +41,12 @@ struct connection {
 	__u32 read;	    /* of TCP: copied_seq, likewise */
 	__u32 reads;	    /* since something was sent */
 	__u32 skip;	    /* bytes of a TLS record that asks for no answer */
-	__u8 end;	    /* enum end */
-	__u8 protocol;	    /* enum ct_protocol */
-	__u8 flags;
+	__u16 flags;
+	__u8 end;      /* enum end */
+	__u8 protocol; /* enum ct_protocol */
+	__u16 head_size;
 	__u8 queued;
-	__u32 head_size;
+	__u8 padding;
 	__u64 queue[QUEUE_SIZE]; /* when further requests were read */
 	__u8 head[SHORT_SIZE];
 };
@@ -153,17 +155,23 @@ static __always_inline __u32 waits_since(struct tcp_sock *tp)
 									     : since;
 }
 
+/* Whether something was sent since something came. */
+static __always_inline bool sent_last(struct tcp_sock *tp)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)tp;
+
+	return tp->data_segs_out && (__s32)(tp->lsndtime - icsk->icsk_ack.lrcvtime) > 0;
+}
+
 /* Whether the peer owes an answer: since the last reading something was sent. Where nothing was
  * read since the watch began, the times tell, which are those of ticks. */
 static __always_inline bool peer_owes(struct tcp_sock *tp, struct connection *c)
 {
-	struct inet_connection_sock *icsk = (struct inet_connection_sock *)tp;
-
 	if (c)
 		return tp->write_seq != c->sent;
 	if (!tp->bytes_received)
 		return tp->data_segs_out;
-	return (__s32)(tp->lsndtime - icsk->icsk_ack.lrcvtime) > 0;
+	return sent_last(tp);
 }
 
 /* A connection that the process made, and whose peer it waits for. */
@@ -322,7 +330,7 @@ static __always_inline void go_on_head(
 		c->flags |= HEAD_GAP;
 }
 
-/* The same of what a process has. */
+/* As find_last(), of what the process has. */
 static __always_inline bool find_last_of_user(struct buffer *b, __u32 bytes, __u32 n, __u64 *last)
 {
 	__u64 end = b->address + b->size;

@@ -53,7 +53,12 @@ static __always_inline int received(struct sock *sk, int bytes, int flags, bool 
 		if (!sends_seen)
 			return 0;
 	}
-	sent = by_tracepoint ? sent_of_cast(sk) : sent_of(sk);
+	if (by_tracepoint && sk->sk_protocol == IPPROTO_TCP) {
+		sent = tcp_of(sk)->write_seq;
+		c->read = tcp_of(sk)->copied_seq; /* it may become a plain one */
+	} else {
+		sent = sent_of(sk);
+	}
 	if (!may_ask(c, sent))
 		return 0;
 	find_buffer(&b, task, bytes);
@@ -67,18 +72,30 @@ int BPF_PROG(request_received, struct sock *sk, int bytes, int flags)
 	return received(sk, bytes, flags, true);
 }
 
-/* Of a connection that is seen for the first time, what was read from the skb that is there. */
-static __always_inline struct connection *new_tcp_connection(struct sock *sk, __u32 read)
+/* Of a connection that is seen for the first time, what was read from the skb that is there, unless
+ * something was sent since it came. */
+static __always_inline struct connection *new_tcp_connection(struct sock *sk, struct tcp_sock *tp)
 {
 	struct connection *c = new_connection(sk);
 	struct sk_buff *skb;
-	__u32 first;
+	__u32 first, read = tp->copied_seq;
 
 	if (!c)
 		return NULL;
 	skb = last_skb(sk, &first);
-	c->read = skb && read - first <= skb->len ? first : read;
+	c->read = read;
+	if (skb && read - first <= skb->len && !sent_last(tp))
+		c->read = first;
 	return c;
+}
+
+/* A socket of a watched process needs the other hook. */
+static __always_inline void want_others(struct sock *sk, struct connection *c)
+{
+	if (c)
+		c->read = tcp_of(sk)->copied_seq;
+	if (sk->sk_socket && sk->sk_socket->file) /* else it is the kernel's own */
+		others_wanted = 1;
 }
 
 /* Something was read from a TCP socket, or looked at: for each of its skbs. */
@@ -94,21 +111,23 @@ int BPF_PROG(request_read, struct sock *sk)
 	if (!c && !task_is_watched(task))
 		return 0;
 	if (!is_plain_tcp(sk)) {
-		others_wanted = 1;
+		want_others(sk, c);
 		return 0;
 	}
-	tp = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
-	read = tp->copied_seq;
+	tp = tcp_of(sk);
 	if (!c)
-		c = new_tcp_connection(sk, read);
+		c = new_tcp_connection(sk, tp);
 	if (!c)
 		return 0;
+	read = tp->copied_seq;
 	bytes = read - c->read;
 	c->read = read;
 	if ((__s32)bytes <= 0 || !may_ask(c, tp->write_seq))
 		return 0;
-	find_in_skb(&b, sk, read, bytes);
-	take_request(sk, c, task, &b, bytes, tick_time());
+	if (find_in_skb(&b, sk, read, bytes))
+		take_request(sk, c, task, &b, bytes, tick_time());
+	else
+		take_unknown(c, task, bytes, tick_time());
 	return 0;
 }
 
@@ -328,8 +347,8 @@ int request_others(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-/* The bytes that wait at each socket of the process, as request_read would find them: user space
- * knows which ones it has sent there. */
+/* The bytes that wait at each TCP socket of the process, as request_read would find them: user
+ * space knows which ones it has sent there, and that the socket is a plain one. */
 SEC("?iter/task_file")
 int request_pages(struct bpf_iter__task_file *ctx)
 {
@@ -344,9 +363,10 @@ int request_pages(struct bpf_iter__task_file *ctx)
 	if (!task || !file || (__u32)task->tgid != sockets_tgid)
 		return 0;
 	sk = stream_of(file);
-	skb = sk && is_plain_tcp(sk) ? last_skb(sk, &seq) : NULL;
+	skb = sk && sk->sk_protocol == IPPROTO_TCP ? last_skb(sk, &seq) : NULL;
 	if (!skb || skb->len != skb->data_len)
 		return 0;
+	plain_receive = (__u64)sk->__sk_common.skc_prot->recvmsg;
 	find_pages(&page_array, &page_bytes);
 	address = find_piece(skb, 0, sizeof(sample));
 	if (address && bpf_probe_read_kernel(sample, sizeof(sample), (void *)address) == 0)

@@ -123,7 +123,8 @@ static __always_inline bool may_begin(
 	struct connection *c, struct buffer *b, const __u8 start[16], __u32 bytes)
 {
 	return c->protocol != CT_PROTOCOL_HTTP || is_method(start) || is_any_method(start) ||
-	       is_http2(start) || !b->address || (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
+	       is_http2(start) || (!b->address && !b->in_kernel) ||
+	       (bytes < 8 && start[0] >= 'A' && start[0] <= 'Z');
 }
 
 /* What may be a request, and short, is read to where it stays, which is one reading instead of two.
@@ -165,11 +166,27 @@ static __always_inline void take_request(struct sock *sk, struct connection *c,
 	if (!(c->flags & IN_FLIGHT)) {
 		if (may_begin(c, b, start, bytes))
 			begin(sk, c, task, b, is_short, start, bytes, now);
-	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start)) {
+	} else if (c->protocol == CT_PROTOCOL_HTTP && is_method(start) && !(c->flags & READING)) {
 		queue(c, task, now);
 	} else {
 		go_on(sk, c, task, b, bytes, now);
 	}
+	if (b->is_last)
+		c->flags &= ~READING;
+	else
+		c->flags |= READING;
+}
+
+/* Bytes were read that nobody can look at any more: they begin nothing. */
+static __always_inline void take_unknown(
+	struct connection *c, struct task_struct *task, __u32 bytes, __u64 now)
+{
+	if (!(c->flags & IN_FLIGHT))
+		return;
+	c->flags |= HEAD_GAP;
+	c->bytes += bytes;
+	c->last_ns = now;
+	take_thread(c, task);
 }
 
 /* Before something is read: SENT shows whether the request before was answered. False: what is read

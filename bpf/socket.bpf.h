@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Sockets: which end of a connection they are, who is at the other one, and where the system call
- * that is under way has its bytes. */
+/* Sockets: which end of a connection they are, and who is at the other one. */
 #ifndef CORETRAP_SOCKET_BPF_H
 #define CORETRAP_SOCKET_BPF_H
 
@@ -110,29 +109,22 @@ static __always_inline __u32 sent_of(struct sock *sk)
 	return 0;
 }
 
-/* The same without a call, for what each read goes through; for kernels since 6.2 alone, which is
- * for the programs of the tracepoints. */
-static __always_inline __u32 sent_of_cast(struct sock *sk)
+/* Without a call, for what each read goes through; for kernels since 6.2 alone, which is for the
+ * programs of the tracepoints. */
+static __always_inline struct tcp_sock *tcp_of(struct sock *sk)
 {
-	struct tcp_sock *tp;
-
-	if (sk->sk_protocol != IPPROTO_TCP)
-		return sent_of(sk);
-	tp = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
-	return tp->write_seq;
+	return bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
 }
 
-/* A TCP socket that its process reads from, and nobody else does: no kTLS, no MPTCP, no sockmap,
- * nobody in the kernel. For kernels since 6.2, as above. */
+/* What reads from a TCP socket whose bytes nobody else takes; 0: not known. */
+__u64 plain_receive;
+
+/* A TCP socket that its process reads from, and nobody else does: no MPTCP, no keys of kTLS, no
+ * sockmap, nobody in the kernel. */
 static __always_inline bool is_plain_tcp(struct sock *sk)
 {
-	struct inet_connection_sock *icsk;
-
-	if (sk->__sk_common.skc_family == AF_UNIX || sk->sk_protocol != IPPROTO_TCP ||
-		sk->sk_user_data)
-		return false;
-	icsk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock));
-	return !icsk->icsk_ulp_ops;
+	return sk->__sk_common.skc_family != AF_UNIX && sk->sk_protocol == IPPROTO_TCP &&
+	       !sk->sk_user_data && (__u64)sk->__sk_common.skc_prot->recvmsg == plain_receive;
 }
 
 static __always_inline void fill_addresses(

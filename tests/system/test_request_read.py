@@ -5,7 +5,7 @@ import os
 import socket
 import time
 
-from harness import skip
+from harness import PATIENCE, skip, until
 from test_request_probe import PYTHON, Inflight, connect, read_answer, start
 from test_request_sockets import LISTENER, serve
 
@@ -99,18 +99,49 @@ u = socket.socket(socket.AF_UNIX)
 u.bind({path!r})
 u.listen(8)
 s.sendall(OK)
-s = u.accept()[0]
-s.recv(100)
-time.sleep(60)""")
+kept = []
+while True:
+    kept.append(u.accept()[0])
+    kept[-1].recv(100)""")
     probe = Inflight(t, server.pid)
     tcp = connect(t, port)
     assert read_answer(tcp) == 200
-    time.sleep(1.5)
-    client = socket.socket(socket.AF_UNIX)
-    t.cleanup_with(client.close)
-    client.connect(path)
-    client.sendall(b"a question\n")
-    assert probe.wait("slow")["reader"] == server.pid
+
+    def ask():
+        client = socket.socket(socket.AF_UNIX)
+        t.cleanup_with(client.close)
+        client.connect(path)
+        client.sendall(b"a question\n")
+        time.sleep(0.3)
+        return probe.of("slow")
+
+    until(ask, 15 * PATIENCE, "a request of the Unix server")
+    assert probe.of("slow")[0]["reader"] == server.pid
+
+
+def test_two_requests_that_one_call_reads(t):
+    """One answer is for both, though they came in two buffers: what a call reads is looked at as one."""
+    _, probe, s = serve(t, "time.sleep(0.5); s.recv(4096); s.sendall(OK); s.recv(4096)", steady=False)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    send_pieces(s, [HEAD])
+    send_pieces(s, [HEAD])
+    assert read_answer(s) == 200
+    time.sleep(2.5)
+    probe.assert_quiet()
+
+
+def test_what_is_spliced_begins_nothing(t):
+    """A proxy that passes on what it never sees, and the end of it, owes no answer itself."""
+    _, probe, s = serve(t, """
+out, into = os.pipe()
+while os.splice(s.fileno(), into, 65536):
+    pass
+""")
+    s.sendall(HEAD)
+    time.sleep(0.3)
+    s.shutdown(socket.SHUT_WR)
+    time.sleep(2.5)
+    probe.assert_quiet()
 
 
 def test_where_there_is_no_loopback(t):

@@ -4,12 +4,12 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "probe/bpf_pass.h"
 #include "probe/request_pages.h"
 
 /* What is sent is looked at for so long behind the last reason for it, */
@@ -20,9 +20,9 @@
 #define SAMPLED_NS  (60 * NSEC_PER_SEC)
 
 /* Sockets but those of TCP are looked for once a second, or so seldom that it takes no more than a
- * thousandth of the time; where they are, whether they still are. */
+ * thousandth of the time, until there are any; but at least so often. */
 #define OTHERS_NS      (1 * NSEC_PER_SEC)
-#define OTHERS_KEPT_NS (60 * NSEC_PER_SEC)
+#define OTHERS_MOST_NS (10 * NSEC_PER_SEC)
 #define OTHERS_SHARE   1000
 
 static bool has_type(const struct btf *btf, const char *name, unsigned int kind)
@@ -53,9 +53,16 @@ static void choose_exits(struct request_bpf *s, const struct btf *btf)
 			exits[i].program, has_type(btf, exits[i].function, BTF_KIND_FUNC));
 }
 
+static void choose_reading(struct request_bpf *s, bool yes)
+{
+	bpf_program__set_autoload(s->progs.request_read, yes);
+	bpf_program__set_autoload(s->progs.request_others, yes);
+	bpf_program__set_autoload(s->progs.request_pages, yes);
+}
+
 /* Tracing programs may keep state with a socket since 5.11, and know its cookie since 5.12, which
  * also brought the iterator that this looks for. */
-int request_hooks_choose(struct request_hooks *h, struct request_bpf *s)
+int request_hooks_choose(struct request_hooks *h, struct request_bpf *s, bool plainly)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
 	int r = 0;
@@ -68,9 +75,7 @@ int request_hooks_choose(struct request_hooks *h, struct request_bpf *s)
 		r = -EOPNOTSUPP;
 	bpf_program__set_autoload(s->progs.request_sent, h->by_tracepoint);
 	bpf_program__set_autoload(s->progs.request_received, h->by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_read, h->by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_others, h->by_tracepoint);
-	bpf_program__set_autoload(s->progs.request_pages, h->by_tracepoint);
+	choose_reading(s, h->by_tracepoint && !plainly);
 	if (!h->by_tracepoint)
 		choose_exits(s, btf);
 	btf__free(btf);
@@ -124,7 +129,7 @@ static int attach_sending(struct request_hooks *h, struct request_bpf *s)
  * there are some. */
 static bool look_for_others(struct request_hooks *h, struct request_bpf *s)
 {
-	uint64_t began = clock_now_ns(CLOCK_MONOTONIC), now;
+	uint64_t began = clock_now_ns(CLOCK_THREAD_CPUTIME_ID), pause;
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(h->others));
 	char nothing[16];
 	ssize_t n;
@@ -132,15 +137,12 @@ static bool look_for_others(struct request_hooks *h, struct request_bpf *s)
 	if (fd < 0)
 		return true;
 	do {
-		n = read(fd, nothing, sizeof(nothing));
-	} while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
-	now = clock_now_ns(CLOCK_MONOTONIC);
-	h->others_ns = now + (now - began) * OTHERS_SHARE;
-	if (h->others_ns < now + OTHERS_NS)
-		h->others_ns = now + OTHERS_NS;
-	if (n < 0)
-		return true;
-	return s->bss->others_wanted;
+		n = bpf_pass_read(fd, nothing, sizeof(nothing));
+	} while (n > 0);
+	pause = (clock_now_ns(CLOCK_THREAD_CPUTIME_ID) - began) * OTHERS_SHARE;
+	pause = pause < OTHERS_NS ? OTHERS_NS : pause > OTHERS_MOST_NS ? OTHERS_MOST_NS : pause;
+	h->others_ns = clock_now_ns(CLOCK_MONOTONIC) + pause;
+	return n < 0 || s->bss->others_wanted;
 }
 
 /* The other hook first: nothing is missed between them. */
@@ -157,33 +159,28 @@ static int attach_reading(struct request_hooks *h, struct request_bpf *s)
 	return r;
 }
 
-static int open_others(struct request_hooks *h, struct request_bpf *s)
+/* Whether TCP can have its own hook. */
+static bool open_others(struct request_hooks *h, struct request_bpf *s)
 {
-	int r = h->by_tracepoint ? request_pages_check(s) : 0;
-
-	if (r <= 0)
-		return r;
+	if (!bpf_program__autoload(s->progs.request_read) || !request_pages_check(s))
+		return false;
 	h->others = bpf_program__attach_iter(s->progs.request_others, NULL);
-	if (!h->others)
-		return -errno;
-	h->by_reads = true;
-	return 0;
+	return h->others;
 }
 
 /* Answers first: a request whose answer is missed would seem to wait for ever. */
 int request_hooks_attach(struct request_hooks *h, struct request_bpf *s, bool always)
 {
 	uint64_t now = clock_now_ns(CLOCK_MONOTONIC);
-	int r = open_others(h, s);
+	int r;
 
-	r = r < 0 ? r : attach_sending(h, s);
-	if (r < 0)
-		return r;
+	h->by_reads = open_others(h, s);
 	h->always = always;
 	h->until_ns = now + SAMPLING_NS;
 	h->sampling_ns = now + SAMPLED_NS;
-	s->bss->sends_seen = 1;
-	r = attach_reading(h, s);
+	r = attach_sending(h, s);
+	s->bss->sends_seen = r == 0;
+	r = r < 0 ? r : attach_reading(h, s);
 	h->attached = r == 0;
 	if (r < 0)
 		request_hooks_detach(h);
@@ -226,20 +223,16 @@ static void review_sends(struct request_hooks *h, struct request_bpf *s, uint64_
 
 static void review_others(struct request_hooks *h, struct request_bpf *s, uint64_t now)
 {
-	int r = 0;
+	int r;
 
-	if (now < h->others_ns && (h->receiving.n || !s->bss->others_wanted))
+	if (h->receiving.n || (!s->bss->others_wanted && now < h->others_ns))
 		return;
-	if (!look_for_others(h, s))
-		detach(&h->receiving);
-	else if (!h->receiving.n)
-		r = attach_receiving(h, s);
-	if (h->receiving.n && h->others_ns < now + OTHERS_KEPT_NS)
-		h->others_ns = now + OTHERS_KEPT_NS;
-	s->bss->others_wanted = 0;
-	if (r < 0 && !h->failed)
+	if (!s->bss->others_wanted && !look_for_others(h, s))
+		return;
+	r = attach_receiving(h, s);
+	if (r < 0 && !h->others_failed)
 		log_error("event=receives errno=%d", -r);
-	h->failed = r < 0;
+	h->others_failed = r < 0;
 }
 
 void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool whole)

@@ -23,8 +23,9 @@ struct request_hooks {
 	bool by_tracepoint; /* else by the exits of the protocols' own calls */
 	bool by_reads;	    /* TCP has a hook of its own */
 	bool attached;
-	bool always;		 /* all hooks are there */
-	bool failed;		 /* it could not be; told once */
+	bool always; /* all hooks are there */
+	bool failed; /* it could not be; told once */
+	bool others_failed;
 	uint64_t until_ns;	 /* CLOCK_MONOTONIC, as the others: so long what is sent is seen */
 	uint64_t sampling_ns;	 /* when it is the next time, whatever goes on */
 	uint64_t others_ns;	 /* when sockets but those of TCP are looked for the next time */
@@ -32,12 +33,12 @@ struct request_hooks {
 	struct request_links reading, receiving, sending;
 };
 
-/* Which of the programs this kernel can take; before they are loaded. 0 or -errno, -EOPNOTSUPP: the
- * kernel has no hooks for requests. */
-int request_hooks_choose(struct request_hooks *h, struct request_bpf *s);
+/* Which of the programs this kernel can take; before they are loaded. PLAINLY: without those that
+ * read the kernel's buffers. 0 or -errno, -EOPNOTSUPP: the kernel has no hooks for requests. */
+int request_hooks_choose(struct request_hooks *h, struct request_bpf *s, bool plainly);
 /* ALWAYS: all of them are needed all the time. 0 or -errno, then nothing is left attached. */
 int request_hooks_attach(struct request_hooks *h, struct request_bpf *s, bool always);
 /* After each pass over the connections, WHOLE or broken off: begins or ends to look at what is
- * sent, and at other sockets. */
+ * sent, and begins to look at other sockets. */
 void request_hooks_review(struct request_hooks *h, struct request_bpf *s, bool whole);
 void request_hooks_detach(struct request_hooks *h);

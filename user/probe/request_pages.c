@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
-#include "lib/io.h"
+#include "probe/bpf_pass.h"
 
 #define ARRIVAL_MS 1000 /* over the loopback, which takes none */
 
@@ -39,38 +39,42 @@ static int connect_self(int ends[2])
 }
 
 /* Whether the programs find SAMPLE, which waits at a socket of this process. */
-static int finds(struct request_bpf *s, const char *sample)
+static bool finds(struct request_bpf *s, const char *sample)
 {
 	_cleanup_close_ int fd = -1;
 	char found[64 * CT_PAGES_SAMPLE];
 	struct bpf_link *link;
-	ssize_t n;
+	ssize_t n = 0;
+	size_t held = 0;
 
 	s->bss->sockets_tgid = (__u32)getpid();
-	link = bpf_program__attach_iter(s->progs.request_pages, NULL);
+	link = bpf_pass_attach(s->progs.request_pages, getpid());
 	if (!link)
-		return -errno;
+		return false;
 	fd = bpf_iter_create(bpf_link__fd(link));
 	bpf_link__destroy(link);
 	if (fd < 0)
-		return fd;
-	n = io_read_upto(fd, found, sizeof(found));
-	for (ssize_t at = 0; at + CT_PAGES_SAMPLE <= n; at += CT_PAGES_SAMPLE)
+		return false;
+	while (held < sizeof(found) &&
+		(n = bpf_pass_read(fd, found + held, sizeof(found) - held)) > 0)
+		held += (size_t)n;
+	for (size_t at = 0; at + CT_PAGES_SAMPLE <= held; at += CT_PAGES_SAMPLE)
 		if (memcmp(found + at, sample, CT_PAGES_SAMPLE) == 0)
-			return 1;
-	return n < 0 ? (int)n : 0;
+			return true;
+	return false;
 }
 
-int request_pages_check(struct request_bpf *s)
+bool request_pages_check(struct request_bpf *s)
 {
 	char sample[CT_PAGES_SAMPLE];
-	int ends[2] = {-1, -1}, r = 0;
+	int ends[2] = {-1, -1};
+	bool found = false;
 
 	if (getrandom(sample, sizeof(sample), 0) == sizeof(sample) && connect_self(ends) == 0 &&
 		send(ends[0], sample, sizeof(sample), MSG_NOSIGNAL) == sizeof(sample) &&
 		poll(&(struct pollfd){.fd = ends[1], .events = POLLIN}, 1, ARRIVAL_MS) == 1)
-		r = finds(s, sample);
+		found = finds(s, sample);
 	cleanup_close(&ends[0]);
 	cleanup_close(&ends[1]);
-	return r;
+	return found;
 }

@@ -4,9 +4,10 @@
 #pragma once
 
 #include <abi.h>
+#include <stdbool.h>
 
 #include "request.skel.h"
 
-/* Once the programs are loaded: 1, 0: they do not, or it cannot be tried here (a network namespace
- * whose loopback is down), -errno. */
-int request_pages_check(struct request_bpf *s);
+/* Once the programs are loaded; they know from then on what plain sockets of TCP are. False: they
+ * do not find it, or it cannot be tried here (a network namespace whose loopback is down). */
+bool request_pages_check(struct request_bpf *s);

@@ -13,6 +13,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "probe/bpf_log.h"
+#include "probe/bpf_pass.h"
 #include "probe/counters.h"
 #include "probe/request_decode.h"
 #include "probe/request_hooks.h"
@@ -46,7 +47,7 @@ static void leave_out_maps(struct request_bpf *s)
 	bpf_map__set_autocreate(s->maps.reported, false);
 }
 
-static int load(struct requests *r, const struct requests_options *options)
+static int load_some(struct requests *r, const struct requests_options *options, bool plainly)
 {
 	struct ct_request_config *config;
 	struct request_bpf *s;
@@ -66,7 +67,7 @@ static int load(struct requests *r, const struct requests_options *options)
 	config->report_all = options->every_answer;
 	config->count_answers = options->count_answers;
 	((struct ct_config *)&s->rodata->config)->watch_unmarked = options->watch_unmarked;
-	error = request_hooks_choose(&r->hooks, s);
+	error = request_hooks_choose(&r->hooks, s, plainly);
 	if (error < 0)
 		return error;
 	bpf_program__set_autoload(s->progs.request_scan, true);
@@ -78,13 +79,18 @@ static int load(struct requests *r, const struct requests_options *options)
 	return error < 0 ? error : request_bpf__load(s);
 }
 
-/* The padding must be zero as well, which no initializer promises. */
-static void iter_options(struct bpf_iter_attach_opts *o, union bpf_iter_link_info *which)
+/* The programs that read the kernel's buffers are the ones that a kernel may refuse which none of
+ * us has seen; the others do without. */
+static int load(struct requests *r, const struct requests_options *options)
 {
-	memset(o, 0, sizeof(*o));
-	o->sz = sizeof(*o);
-	o->link_info = which;
-	o->link_info_len = sizeof(*which);
+	int error = load_some(r, options, false);
+
+	if (error != -EACCES && error != -EINVAL && error != -E2BIG)
+		return error;
+	log_debug("event=requests errno=%d", -error);
+	request_bpf__destroy(r->skeleton);
+	r->skeleton = NULL;
+	return load_some(r, options, true);
 }
 
 /* Whether what is sent has to be seen all the time. */
@@ -97,8 +103,6 @@ static bool needs_sends(const struct requests_options *o)
 static int attach(struct requests *r, const struct requests_options *options)
 {
 	struct request_bpf *s = r->skeleton;
-	union bpf_iter_link_info which = {.map.map_fd = (__u32)bpf_map__fd(s->maps.connections)};
-	struct bpf_iter_attach_opts iter;
 	bool always = needs_sends(options);
 
 	if (always || options->slow_ns < UINT64_MAX) {
@@ -107,8 +111,7 @@ static int attach(struct requests *r, const struct requests_options *options)
 		if (error < 0)
 			return error;
 	}
-	iter_options(&iter, &which);
-	r->scan = bpf_program__attach_iter(s->progs.request_scan, &iter);
+	r->scan = bpf_pass_attach_map(s->progs.request_scan, s->maps.connections);
 	return r->scan ? 0 : -errno;
 }
 
@@ -250,15 +253,11 @@ static int read_pass(struct requests *r, const struct bpf_link *link, struct fou
 	if (fd < 0)
 		return fd;
 	for (;;) {
-		ssize_t n = read(fd, r->buffer + held, READ_AT_ONCE - held);
+		ssize_t n = bpf_pass_read(fd, r->buffer + held, READ_AT_ONCE - held);
 		size_t at = 0;
 
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return 0;
+		if (n <= 0)
+			return (int)n;
 		for (held += (size_t)n; held - at >= f->record_size; at += f->record_size) {
 			int error = add_found(f, r->buffer + at);
 
@@ -292,22 +291,6 @@ int requests_scan(struct requests *r, const struct request **out, size_t *n)
 	return 0;
 }
 
-/* Since 6.1 the kernel goes through one process' descriptors only; before, the program leaves out
- * the others'. */
-static struct bpf_link *attach_sockets(struct requests *r, pid_t pid)
-{
-	union bpf_iter_link_info which = {.task.pid = (__u32)pid};
-	struct bpf_program *program = r->skeleton->progs.request_sockets;
-	struct bpf_iter_attach_opts options;
-	struct bpf_link *link;
-
-	iter_options(&options, &which);
-	link = bpf_program__attach_iter(program, &options);
-	if (link || (errno != E2BIG && errno != EINVAL))
-		return link;
-	return bpf_program__attach_iter(program, NULL);
-}
-
 /* The caller's to free() is what F holds afterwards. */
 static int read_sockets(struct requests *r, pid_t pid, enum ct_socket_wanted wanted,
 	uint64_t age_ns, struct found *f)
@@ -320,7 +303,7 @@ static int read_sockets(struct requests *r, pid_t pid, enum ct_socket_wanted wan
 	r->skeleton->bss->sockets_tgid = (__u32)pid;
 	r->skeleton->bss->sockets_wanted = wanted;
 	r->skeleton->bss->sockets_age_ns = age_ns;
-	link = attach_sockets(r, pid);
+	link = bpf_pass_attach(r->skeleton->progs.request_sockets, pid);
 	if (!link)
 		return -errno;
 	error = read_pass(r, link, f);

@@ -16,6 +16,7 @@ struct inode;
 struct list_head;
 struct mm_struct;
 struct pid;
+struct proto;
 struct request_sock;
 struct seq_file;
 struct signal_struct;
@@ -23,7 +24,6 @@ struct sk_buff;
 struct sock;
 struct socket;
 struct task_struct;
-struct tcp_ulp_ops;
 struct unix_address;
 
 struct thread_struct {
@@ -158,6 +158,7 @@ struct in6_addr {
 };
 
 struct sock_common {
+	struct proto *skc_prot;
 	__u16 skc_family;
 	__u8 skc_state;
 	__u16 skc_dport;
@@ -191,6 +192,10 @@ struct socket {
 	struct sock *sk;
 };
 
+struct proto {
+	void *recvmsg;
+};
+
 struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
@@ -207,7 +212,6 @@ struct request_sock_queue {
 
 struct inet_connection_sock {
 	struct request_sock_queue icsk_accept_queue;
-	struct tcp_ulp_ops *icsk_ulp_ops;
 	struct {
 		__u8 pending;
 		__u8 quick;
