@@ -31,12 +31,12 @@ static __always_inline bool has_all_come(struct connection *c, __u32 head_size, 
 
 	if (c->protocol != CT_PROTOCOL_HTTP || c->flags & PIPELINED)
 		return true;
-	if (!h->head_size)
-		return c->flags & HEAD_GAP || head_size >= HEAD_SIZE;
-	if (!h->chunked)
+	if (h->head_size && !h->chunked)
 		return c->bytes >= h->head_size + h->content_length;
 	if (c->flags & HEAD_GAP)
 		return true;
+	if (!h->head_size)
+		return head_size >= HEAD_SIZE;
 	if (c->bytes <= HEAD_SIZE && head_size >= h->head_size && head_size >= 8 &&
 		head_size <= HEAD_SIZE)
 		bpf_probe_read_kernel(&tail, sizeof(tail), w->head + head_size - 8);

@@ -17,8 +17,9 @@
 
 #define ARRIVAL_MS 1000 /* over the loopback, which takes none */
 
-/* A TCP connection to ourselves, of which ENDS[1] is read; 0 or -errno. */
-static int connect_self(int ends[2])
+/* A TCP connection to ourselves, of which ENDS[1] is read. The caller's to close, whatever comes
+ * of it. */
+static bool connect_self(int ends[2])
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(a);
@@ -26,16 +27,15 @@ static int connect_self(int ends[2])
 
 	if (listener < 0 || bind(listener, (struct sockaddr *)&a, size) < 0 ||
 		listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&a, &size) < 0)
-		return -errno;
+		return false;
 	ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (ends[0] < 0)
-		return -errno;
-	if (connect(ends[0], (struct sockaddr *)&a, size) < 0 && errno != EINPROGRESS)
-		return -errno;
+	if (ends[0] < 0 ||
+		(connect(ends[0], (struct sockaddr *)&a, size) < 0 && errno != EINPROGRESS))
+		return false;
 	if (poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, ARRIVAL_MS) != 1)
-		return -ETIMEDOUT;
+		return false;
 	ends[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	return ends[1] < 0 ? -errno : 0;
+	return ends[1] >= 0;
 }
 
 /* Whether the programs find SAMPLE, which waits at a socket of this process. */
@@ -44,8 +44,8 @@ static bool finds(struct request_bpf *s, const char *sample)
 	_cleanup_close_ int fd = -1;
 	char found[64 * CT_PAGES_SAMPLE];
 	struct bpf_link *link;
-	ssize_t n = 0;
 	size_t held = 0;
+	ssize_t n;
 
 	s->bss->sockets_tgid = (__u32)getpid();
 	link = bpf_pass_attach(s->progs.request_pages, getpid());
@@ -70,7 +70,7 @@ bool request_pages_check(struct request_bpf *s)
 	int ends[2] = {-1, -1};
 	bool found = false;
 
-	if (getrandom(sample, sizeof(sample), 0) == sizeof(sample) && connect_self(ends) == 0 &&
+	if (getrandom(sample, sizeof(sample), 0) == sizeof(sample) && connect_self(ends) &&
 		send(ends[0], sample, sizeof(sample), MSG_NOSIGNAL) == sizeof(sample) &&
 		poll(&(struct pollfd){.fd = ends[1], .events = POLLIN}, 1, ARRIVAL_MS) == 1)
 		found = finds(s, sample);

@@ -79,8 +79,8 @@ static int load_some(struct requests *r, const struct requests_options *options,
 	return error < 0 ? error : request_bpf__load(s);
 }
 
-/* The programs that read the kernel's buffers are the ones that a kernel may refuse which none of
- * us has seen; the others do without. */
+/* A kernel that was never tried may refuse the programs that read its buffers: the others do
+ * without them. */
 static int load(struct requests *r, const struct requests_options *options)
 {
 	int error = load_some(r, options, false);
